@@ -1,0 +1,4 @@
+//! The program; see lib.rs.
+fn main() -> std::process::ExitCode {
+    imprint_agent::main()
+}
