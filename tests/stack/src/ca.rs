@@ -1,0 +1,74 @@
+//! A certificate authority made for one run, and the TLS side of the servers.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::sync::Arc;
+
+/// A certificate authority whose key never leaves this process.
+pub struct Ca {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Default for Ca {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ca {
+    /// An authority with a name of no importance.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::named("Imprint test CA")
+    }
+
+    /// An authority with this common name.
+    #[must_use]
+    pub fn named(cn: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, cn);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().expect("a P-256 key");
+        let issuer = CertifiedIssuer::self_signed(params, key).expect("a CA certificate");
+        Self { issuer }
+    }
+
+    /// The certificate as PEM.
+    #[must_use]
+    pub fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// The certificate as DER.
+    #[must_use]
+    pub fn der(&self) -> Vec<u8> {
+        self.issuer.der().to_vec()
+    }
+
+    /// TLS settings of a server with a new leaf for these DNS names and IP addresses.
+    #[must_use]
+    pub fn leaf(&self, names: &[&str]) -> rustls::ServerConfig {
+        let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names that fit a certificate");
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params.use_authority_key_identifier_extension = true;
+        let key = KeyPair::generate().expect("a P-256 key");
+        let leaf = params
+            .signed_by(&key, &self.issuer)
+            .expect("a leaf certificate");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .expect("the provider speaks TLS 1.2 and 1.3")
+                .with_no_client_auth()
+                .with_single_cert(vec![leaf.der().clone()], key)
+                .expect("a key that fits its certificate");
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config
+    }
+}
