@@ -1,1 +1,14 @@
-//! Placeholder.
+//! What Imprint's agent and rotator must agree on, and nothing else.
+//!
+//! No command line, no Lambda, no systemd, no files: those are the programs'. The sealed token
+//! ([`sealed`]) is their only contract; the calls to Conjur (`conjur`) and AWS (`aws`) are here so
+//! that both speak them alike.
+
+pub mod door;
+pub mod error;
+pub mod name;
+pub mod sealed;
+pub mod second;
+pub mod token;
+
+pub use error::{Class, Classified};
