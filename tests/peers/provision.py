@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""Lays out the AWS side of Imprint in the emulator, as the Terraform module does in AWS.
+
+    provision.py --url URL --account myorg --layer web=bootstrap/web --layer db=bootstrap/db \\
+                 [--function imprint-rotator.zip --environment '{"NAME": "value"}']
+
+Makes a versioned bucket, a KMS key with rotation, one role per layer, the rotator's role and, when
+a zip is given, the rotator's function; prints one JSON object with their names and ARNs. A layer's
+role may get its one object and decrypt with its one factory in the encryption context. Nothing
+else is granted to it, not even to list the bucket.
+"""
+
+import argparse
+import json
+import pathlib
+
+import boto3
+from botocore.config import Config
+
+REGION = "us-east-1"
+PREFIX = "factories"
+# The key of the encryption context that names the host factory.
+HOST_FACTORY_KEY = "imprint:host_factory"
+
+
+def main():
+    """Reads the command line, provisions, prints."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    options.add_argument("--url", required=True, help="endpoint of the emulator")
+    options.add_argument("--bucket", default="imprint-tokens")
+    options.add_argument("--account", default="myorg", help="the Conjur account")
+    options.add_argument("--layer", action="append", default=[], metavar="ROLE=FACTORY",
+                         help="a role and the host factory whose sealed token it may open")
+    options.add_argument("--context-key", default=HOST_FACTORY_KEY)
+    options.add_argument("--function", type=pathlib.Path, metavar="ZIP")
+    options.add_argument("--environment", type=json.loads, default={}, metavar="JSON")
+    given = options.parse_args()
+    layers = dict(layer.split("=", 1) for layer in given.layer)
+    cloud = Cloud(given.url)
+    made = cloud.provision(given.bucket, given.account, layers, given.context_key)
+    if given.function:
+        zipped = given.function.read_bytes()
+        made["function"] = cloud.function("imprint-rotator", made["rotator_role"], zipped, given.environment)
+    print(json.dumps(made, indent=2))
+
+
+def object_key(account, factory):
+    """Where a factory's sealed token lies in the bucket."""
+    return f"{PREFIX}/{account}/{factory}/token.json"
+
+
+class Cloud:
+    """The emulator, called as its root."""
+
+    def __init__(self, url):
+        """`url` is the endpoint of all services."""
+        self.url = url
+
+    def client(self, service, key="test", secret="test", token=None):
+        """A client with the given credentials; root's when none are given. It never retries."""
+        return boto3.client(
+            service, endpoint_url=self.url, region_name=REGION, aws_access_key_id=key,
+            aws_secret_access_key=secret, aws_session_token=token,
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+    def provision(self, bucket, account, layers, context_key=HOST_FACTORY_KEY):
+        """Bucket, key and roles: their names and ARNs."""
+        key_arn = self.key()
+        objects = f"arn:aws:s3:::{bucket}/{PREFIX}/*"
+        rotator = self.role("imprint-rotator", "lambda.amazonaws.com", [
+            allow(["s3:GetObject", "s3:PutObject"], objects),
+            # With it a missing object answers 404, which tells the rotator to publish the first.
+            allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
+            allow(["kms:Encrypt", "kms:Decrypt"], key_arn),
+        ])
+        self.bucket(bucket, rotator)
+        roles = {
+            name: self.role(name, "ec2.amazonaws.com", [
+                allow(["s3:GetObject"], f"arn:aws:s3:::{bucket}/{object_key(account, factory)}"),
+                allow(["kms:Decrypt"], key_arn,
+                      {"StringEquals": {f"kms:EncryptionContext:{context_key}": factory}}),
+            ])
+            for name, factory in layers.items()
+        }
+        return {
+            "bucket": bucket,
+            "key_arn": key_arn,
+            "rotator_role": rotator,
+            "roles": roles,
+            "objects": {name: object_key(account, factory) for name, factory in layers.items()},
+        }
+
+    def key(self):
+        """A KMS key whose policy leaves the decision to IAM, as the default key policy does."""
+        account = self.client("sts").get_caller_identity()["Account"]
+        root = {"AWS": f"arn:aws:iam::{account}:root"}
+        policy = document({**allow(["kms:*"], "*"), "Principal": root})
+        kms = self.client("kms")
+        made = kms.create_key(Policy=policy, Description="seals host factory tokens")["KeyMetadata"]
+        kms.enable_key_rotation(KeyId=made["KeyId"])
+        kms.create_alias(AliasName="alias/imprint", TargetKeyId=made["KeyId"])
+        return made["Arn"]
+
+    def bucket(self, name, rotator):
+        """A versioned bucket in which nobody but the rotator may put a sealed token."""
+        s3 = self.client("s3")
+        s3.create_bucket(Bucket=name)
+        s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+        sessions = rotator.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/*"
+        s3.put_bucket_policy(Bucket=name, Policy=document({
+            "Sid": "OnlyTheRotatorPublishes",
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "s3:PutObject",
+            "Resource": f"arn:aws:s3:::{name}/{PREFIX}/*",
+            "Condition": {"ArnNotLike": {"aws:PrincipalArn": [rotator, sessions]}},
+        }))
+
+    def role(self, name, service, statements):
+        """A role that `service` may assume, and the account's root for the tests' sake."""
+        account = self.client("sts").get_caller_identity()["Account"]
+        principal = {"Service": service, "AWS": f"arn:aws:iam::{account}:root"}
+        trust = document({"Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole"})
+        iam = self.client("iam")
+        made = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)["Role"]
+        iam.put_role_policy(RoleName=name, PolicyName="imprint", PolicyDocument=document(*statements))
+        return made["Arn"]
+
+    def function(self, name, role, zipped, environment):
+        """A Lambda function on the OS-only runtime: the zip holds an executable `bootstrap`."""
+        made = self.client("lambda").create_function(
+            FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=role,
+            Code={"ZipFile": zipped}, Environment={"Variables": environment},
+            MemorySize=128, Timeout=60, Architectures=["x86_64"],
+        )
+        return made["FunctionArn"]
+
+
+def allow(actions, resource, condition=None):
+    """One statement that allows."""
+    statement = {"Effect": "Allow", "Action": actions, "Resource": resource}
+    return {**statement, "Condition": condition} if condition else statement
+
+
+def document(*statements):
+    """A policy document as JSON."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
+
+
+if __name__ == "__main__":
+    main()

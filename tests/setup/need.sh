@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Makes sure that what the build and the tests call is there: need.sh cc | cxx | python ...
+#
+# On Debian and its kin it installs the missing packages when it may (root, or sudo that asks
+# for nothing). Elsewhere, or when it may not, it prints the exact command and fails.
+set -euo pipefail
+
+# The names of the missing tools and the Debian packages that bring them.
+missing=()
+packages=()
+
+lacks() { # lacks WHAT PACKAGE...
+    missing+=("$1")
+    shift
+    packages+=("$@")
+}
+
+# A header of libc is looked for as well: Debian's gcc alone does not bring one.
+compiles() { # compiles COMPILER LANGUAGE
+    command -v "$1" >/dev/null && printf '#include <stdlib.h>\nint main(void){return 0;}\n' \
+        | "$1" -x "$2" - -o /dev/null 2>/dev/null
+}
+
+# The interpreter for the peers: 3.11 or newer, able to make a virtual environment with pip.
+python_works() { # python_works INTERPRETER
+    command -v "$1" >/dev/null \
+        && "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+}
+
+for need in "$@"; do
+    case $need in
+    cc) compiles "${CC:-cc}" c || lacks "a C compiler" gcc libc6-dev ;;
+    cxx) compiles "${CXX:-c++}" c++ || lacks "a C++ compiler" g++ libc6-dev ;;
+    python)
+        python_works python3 || python_works /usr/bin/python3 \
+            || lacks "Python 3.11 with venv" python3 python3-venv
+        ;;
+    *)
+        echo "need.sh: unknown need '$need' (cc, cxx, python)" >&2
+        exit 64
+        ;;
+    esac
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+what=$(printf '%s, ' "${missing[@]}")
+install="apt-get install -y --no-install-recommends ${packages[*]}"
+
+if ! command -v apt-get >/dev/null; then
+    echo "Missing: ${what%, }. Install it with this system's package manager" \
+        "(on Debian: $install), then run the same command again." >&2
+    exit 69
+fi
+
+if [ "$(id -u)" = 0 ]; then
+    as_root=()
+elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+    as_root=(sudo -n)
+else
+    echo "Missing: ${what%, }. Run this, then the same command again:" >&2
+    echo "    sudo sh -c 'apt-get update && $install'" >&2
+    exit 77
+fi
+
+echo "Installing ${what%, } (${packages[*]})" >&2
+apt() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -q -y --no-install-recommends "$@" >&2
+}
+# The package lists may be missing or old; most often they are not.
+apt install "${packages[@]}" || { apt update && apt install "${packages[@]}"; }
