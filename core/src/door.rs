@@ -93,10 +93,7 @@ impl CaBundle {
         if certificates.is_empty() || certificates.len() > MOST_CERTIFICATES {
             return Err(Error::Count(certificates.len()));
         }
-        let bundle = Self {
-            pem: pem.to_owned(),
-            certificates,
-        };
+        let bundle = Self { pem: pem.to_owned(), certificates };
         bundle.roots(rustls::RootCertStore::empty())?;
         Ok(bundle)
     }
@@ -110,17 +107,12 @@ impl CaBundle {
     /// SHA-256 of each certificate's DER, in lower-case hex, in the file's order.
     #[must_use]
     pub fn digests(&self) -> Vec<String> {
-        self.certificates
-            .iter()
-            .map(|der| crate::token::hex(&Sha256::digest(der)))
-            .collect()
+        self.certificates.iter().map(|der| crate::token::hex(&Sha256::digest(der))).collect()
     }
 
     fn roots(&self, mut store: rustls::RootCertStore) -> Result<rustls::RootCertStore, Error> {
         for (at, certificate) in (1..).zip(&self.certificates) {
-            store
-                .add(certificate.clone())
-                .map_err(|source| Error::Certificate { at, source })?;
+            store.add(certificate.clone()).map_err(|source| Error::Certificate { at, source })?;
         }
         Ok(store)
     }
@@ -176,17 +168,12 @@ impl Door {
             // Retries are argued per operation, in one place, and never made by the client.
             .retry(reqwest::retry::never())
             .connector_layer(Ahead::default());
-        also(client)
-            .build()
-            .map(|client| Self { client })
-            .map_err(Error::Client)
+        also(client).build().map(|client| Self { client }).map_err(Error::Client)
     }
 }
 
 fn tls(trust: &Trust) -> Result<rustls::ClientConfig, Error> {
-    let public = || rustls::RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
+    let public = || rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     with_roots(match trust {
         Trust::Only(bundle) => bundle.roots(rustls::RootCertStore::empty())?,
         Trust::PublicAnd(bundle) => bundle.roots(public())?,
@@ -197,13 +184,11 @@ fn tls(trust: &Trust) -> Result<rustls::ClientConfig, Error> {
 fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
     static PROVIDER: LazyLock<Arc<rustls::crypto::CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-    Ok(
-        rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(Error::Tls)?
-            .with_root_certificates(roots)
-            .with_no_client_auth(),
-    )
+    Ok(rustls::ClientConfig::builder_with_provider(PROVIDER.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
 }
 
 tokio::task_local! {
@@ -233,10 +218,7 @@ impl<C, S> Layer<S> for Ahead<C> {
     type Service = Parking<S, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Parking {
-            inner,
-            parked: self.clone(),
-        }
+        Parking { inner, parked: self.clone() }
     }
 }
 
@@ -247,10 +229,7 @@ struct Parking<S, C> {
 
 impl<S: Clone, C> Clone for Parking<S, C> {
     fn clone(&self) -> Self {
-        Self {
-            inner: self.inner.clone(),
-            parked: self.parked.clone(),
-        }
+        Self { inner: self.inner.clone(), parked: self.parked.clone() }
     }
 }
 
@@ -297,12 +276,7 @@ mod tests {
     fn pem(names: &[&str]) -> String {
         names
             .iter()
-            .map(|name| {
-                rcgen::generate_simple_self_signed(vec![(*name).into()])
-                    .unwrap()
-                    .cert
-                    .pem()
-            })
+            .map(|name| rcgen::generate_simple_self_signed(vec![(*name).into()]).unwrap().cert.pem())
             .collect()
     }
 
@@ -320,14 +294,8 @@ mod tests {
         };
         check("", "has 0 certificates");
         check("not pem", "has 0 certificates");
-        check(
-            "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n",
-            "not PEM",
-        );
-        check(
-            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-            "certificate 1",
-        );
+        check("-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n", "not PEM");
+        check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1");
         check(&pem(&["x"; 17]), "has 17 certificates");
     }
 }

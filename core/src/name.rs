@@ -159,22 +159,14 @@ fn plain(what: &'static str, text: &str, most: usize, also: &[u8], why: &'static
     match text.len() {
         0 => Err((what, "is empty")),
         n if n > most => Err((what, "is too long")),
-        _ if text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || also.contains(&b)) =>
-        {
-            Ok(text.to_owned())
-        }
+        _ if text.bytes().all(|b| b.is_ascii_alphanumeric() || also.contains(&b)) => Ok(text.to_owned()),
         _ => Err((what, why)),
     }
 }
 
 fn path(what: &'static str, text: &str, most: usize, also: &[u8], why: &'static str) -> Checked {
     let checked = plain(what, text, most, also, why)?;
-    if checked
-        .split('/')
-        .any(|part| matches!(part, "" | "." | ".."))
-    {
+    if checked.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err((what, "has an empty, . or .. part between its slashes"));
     }
     Ok(checked)
@@ -195,23 +187,13 @@ mod tests {
 
     #[test]
     fn names() {
-        check::<Account>(
-            &["prod", "my.org_1-a"],
-            &["", "a b", "a:b", "a/b", "é", &"a".repeat(65)],
-        );
+        check::<Account>(&["prod", "my.org_1-a"], &["", "a b", "a:b", "a/b", "é", &"a".repeat(65)]);
         check::<FactoryId>(
             &["web", "app/web", "a.b/c_d-e"],
-            &[
-                "", "/a", "a/", "a//b", "a/*", "a?", "../a", "a/./b", "a:b", "${x}",
-            ],
+            &["", "/a", "a/", "a//b", "a/*", "a?", "../a", "a/./b", "a:b", "${x}"],
         );
         check::<HostId>(
-            &[
-                "i-0abc",
-                "app/hosts/123456789012/eu-west-1/i-0abc",
-                "web@example.org",
-                "a+b=c",
-            ],
+            &["i-0abc", "app/hosts/123456789012/eu-west-1/i-0abc", "web@example.org", "a+b=c"],
             &[
                 "",
                 "a b",
@@ -263,10 +245,7 @@ mod tests {
         let kept: ApplianceUrl = "https://conjur.example.org/api//".parse().unwrap();
         assert_eq!(
             (kept.as_str(), kept.machine().as_str()),
-            (
-                "https://conjur.example.org/api",
-                "https://conjur.example.org/api/authn"
-            )
+            ("https://conjur.example.org/api", "https://conjur.example.org/api/authn")
         );
     }
 

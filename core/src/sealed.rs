@@ -186,14 +186,7 @@ impl Binding {
             put(context_key::CA_SHA256, self.ca_sha256.join(","));
         }
         if !self.cidr.is_empty() {
-            put(
-                context_key::CIDR,
-                self.cidr
-                    .iter()
-                    .map(IpNet::to_string)
-                    .collect::<Vec<_>>()
-                    .join(","),
-            );
+            put(context_key::CIDR, self.cidr.iter().map(IpNet::to_string).collect::<Vec<_>>().join(","));
         }
         match &self.scope {
             Scope::Layer => put(context_key::SCOPE, "layer".to_owned()),
@@ -218,32 +211,20 @@ impl Binding {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let field = |field, why: &str| {
-            Err(Error::Field {
-                field,
-                why: why.to_owned(),
-            })
-        };
+        let field = |field, why: &str| Err(Error::Field { field, why: why.to_owned() });
         if self.ca_sha256.len() > MOST_CERTIFICATES {
             return field("ca_sha256", "names too many certificates");
         }
-        let digest =
-            |d: &String| d.len() == 64 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        let digest = |d: &String| d.len() == 64 && d.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         if !self.ca_sha256.iter().all(digest) {
-            return field(
-                "ca_sha256",
-                "has something that is no SHA-256 in lower-case hex",
-            );
+            return field("ca_sha256", "has something that is no SHA-256 in lower-case hex");
         }
         if self.cidr.iter().any(|net| net.trunc() != *net) {
             return field("cidr", "has a network with host bits set");
         }
         if self.rotation_id.is_empty()
             || self.rotation_id.len() > 64
-            || !self
-                .rotation_id
-                .bytes()
-                .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+            || !self.rotation_id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
         {
             return field("rotation_id", "is not 1 to 64 of a-z, 0-9 and -");
         }
@@ -252,17 +233,11 @@ impl Binding {
         {
             return field("instance_arn", "is not the ARN of an EC2 instance");
         }
-        let size: usize = self
-            .context()
-            .iter()
-            .map(|(key, value)| key.len() + value.len())
-            .sum();
+        let size: usize = self.context().iter().map(|(key, value)| key.len() + value.len()).sum();
         if size > LARGEST_CONTEXT {
             return Err(Error::Field {
                 field: "binding",
-                why: format!(
-                    "has {size} bytes; at most {LARGEST_CONTEXT} fit an encryption context"
-                ),
+                why: format!("has {size} bytes; at most {LARGEST_CONTEXT} fit an encryption context"),
             });
         }
         Ok(())
@@ -282,27 +257,15 @@ impl SealedToken {
     /// When the binding is larger than a context may be, or a field has not its form.
     pub fn new(binding: Binding, ciphertext: Vec<u8>, key_arn: String) -> Result<Self, Error> {
         binding.check()?;
-        let field = |field, why: &str| {
-            Err(Error::Field {
-                field,
-                why: why.to_owned(),
-            })
-        };
+        let field = |field, why: &str| Err(Error::Field { field, why: why.to_owned() });
         if ciphertext.is_empty() || ciphertext.len() > LARGEST_CIPHERTEXT {
             return field("ciphertext", "is empty or larger than KMS makes one");
         }
-        if key_arn.len() > 256
-            || !key_arn
-                .bytes()
-                .all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
+        if key_arn.len() > 256 || !key_arn.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\'))
         {
             return field("key_arn", "is not an ARN");
         }
-        Ok(Self {
-            binding,
-            ciphertext,
-            key_arn,
-        })
+        Ok(Self { binding, ciphertext, key_arn })
     }
 
     /// Reads an object's bytes.
@@ -421,10 +384,7 @@ impl TryFrom<Wire> for SealedToken {
             ("instance", Some(arn)) => Scope::Instance { arn },
             _ => {
                 let why = "and instance_arn do not go together".to_owned();
-                return Err(Error::Field {
-                    field: "scope",
-                    why,
-                });
+                return Err(Error::Field { field: "scope", why });
             }
         };
         let binding = Binding {
@@ -435,11 +395,7 @@ impl TryFrom<Wire> for SealedToken {
             ca_sha256: wire.ca_sha256,
             issued_at: field("issued_at", &wire.issued_at)?,
             expires_at: field("expires_at", &wire.expires_at)?,
-            cidr: wire
-                .cidr
-                .iter()
-                .map(|net| field("cidr", net))
-                .collect::<Result<_, _>>()?,
+            cidr: wire.cidr.iter().map(|net| field("cidr", net)).collect::<Result<_, _>>()?,
             fingerprint: field("fingerprint", &wire.fingerprint)?,
             rotation_id: wire.rotation_id,
             spread_s: wire.spread_s,
@@ -450,34 +406,22 @@ impl TryFrom<Wire> for SealedToken {
         if binding.appliance_url.as_str() != wire.appliance_url
             || binding.leader_url.as_str() != wire.leader_url
         {
-            return Err(Error::Field {
-                field: "appliance_url",
-                why: "ends in a slash".to_owned(),
-            });
+            return Err(Error::Field { field: "appliance_url", why: "ends in a slash".to_owned() });
         }
-        let ciphertext = BASE64.decode(&wire.ciphertext).map_err(|e| Error::Field {
-            field: "ciphertext",
-            why: format!("is not base64 ({e})"),
-        })?;
+        let ciphertext = BASE64
+            .decode(&wire.ciphertext)
+            .map_err(|e| Error::Field { field: "ciphertext", why: format!("is not base64 ({e})") })?;
         Self::new(binding, ciphertext, wire.key_arn)
     }
 }
 
-fn field<T: std::str::FromStr<Err: std::fmt::Display>>(
-    field: &'static str,
-    text: &str,
-) -> Result<T, Error> {
-    text.parse().map_err(|e: T::Err| Error::Field {
-        field,
-        why: format!("is not taken: {e}"),
-    })
+fn field<T: std::str::FromStr<Err: std::fmt::Display>>(field: &'static str, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|e: T::Err| Error::Field { field, why: format!("is not taken: {e}") })
 }
 
 fn is_instance_arn(arn: &str) -> bool {
     let parts: Vec<&str> = arn.split(':').collect();
-    let plain = |part: &str| {
-        !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-    };
+    let plain = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
     match parts.as_slice() {
         ["arn", partition, "ec2", region, account, resource] => {
             plain(partition)
@@ -494,10 +438,5 @@ fn is_instance_arn(arn: &str) -> bool {
 
 /// serde's reason without what a hostile object could put into a log line.
 fn words(error: &serde_json::Error) -> String {
-    error
-        .to_string()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(160)
-        .collect()
+    error.to_string().chars().filter(|c| !c.is_control()).take(160).collect()
 }

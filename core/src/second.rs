@@ -55,19 +55,13 @@ impl Second {
     /// This long after; at most the end of the year 9999.
     #[must_use]
     pub fn plus(self, span: Duration) -> Self {
-        Self::from_unix(
-            self.0
-                .saturating_add(i64::try_from(span.as_secs()).unwrap_or(LAST)),
-        )
+        Self::from_unix(self.0.saturating_add(i64::try_from(span.as_secs()).unwrap_or(LAST)))
     }
 
     /// This long before; at least the start of 1970.
     #[must_use]
     pub fn minus(self, span: Duration) -> Self {
-        Self::from_unix(
-            self.0
-                .saturating_sub(i64::try_from(span.as_secs()).unwrap_or(LAST)),
-        )
+        Self::from_unix(self.0.saturating_sub(i64::try_from(span.as_secs()).unwrap_or(LAST)))
     }
 
     /// How long since `earlier`; zero when that lies ahead.
@@ -83,19 +77,14 @@ impl std::str::FromStr for Second {
     /// The strict form only: what is written is what is read, byte for byte.
     fn from_str(text: &str) -> Result<Self, NotASecond> {
         let second = Self::from_rfc3339(text)?;
-        if second.to_string() == text {
-            Ok(second)
-        } else {
-            Err(NotASecond)
-        }
+        if second.to_string() == text { Ok(second) } else { Err(NotASecond) }
     }
 }
 
 impl fmt::Display for Second {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = Timestamp::UNIX_EPOCH
-            .checked_add(SignedDuration::from_secs(self.0))
-            .map_err(|_| fmt::Error)?;
+        let time =
+            Timestamp::UNIX_EPOCH.checked_add(SignedDuration::from_secs(self.0)).map_err(|_| fmt::Error)?;
         write!(f, "{time}")
     }
 }
@@ -111,38 +100,20 @@ mod tests {
     use super::*;
 
     fn check(text: &str, strict: Option<i64>, loose: Option<i64>) {
-        assert_eq!(
-            text.parse::<Second>().ok().map(Second::unix),
-            strict,
-            "strict {text:?}"
-        );
-        assert_eq!(
-            Second::from_rfc3339(text).ok().map(Second::unix),
-            loose,
-            "loose {text:?}"
-        );
+        assert_eq!(text.parse::<Second>().ok().map(Second::unix), strict, "strict {text:?}");
+        assert_eq!(Second::from_rfc3339(text).ok().map(Second::unix), loose, "loose {text:?}");
     }
 
     #[test]
     fn forms_that_are_taken() {
-        check(
-            "2026-11-22T08:00:00Z",
-            Some(1_795_334_400),
-            Some(1_795_334_400),
-        );
+        check("2026-11-22T08:00:00Z", Some(1_795_334_400), Some(1_795_334_400));
         check("1970-01-01T00:00:00Z", Some(0), Some(0));
         check("9999-12-31T23:59:59Z", Some(LAST), Some(LAST));
         check("2026-11-22T08:00:00.999Z", None, Some(1_795_334_400));
         check("2026-11-22T08:00:00.000+00:00", None, Some(1_795_334_400));
         check("2026-11-22T09:30:00+01:30", None, Some(1_795_334_400));
-        for bad in [
-            "",
-            "tomorrow",
-            "1795334400",
-            "2026-11-22",
-            "2026-11-22T08:00:00",
-            "1969-12-31T23:59:59Z",
-        ] {
+        for bad in ["", "tomorrow", "1795334400", "2026-11-22", "2026-11-22T08:00:00", "1969-12-31T23:59:59Z"]
+        {
             check(bad, None, None);
         }
         check(&"2026-11-22T08:00:00.".repeat(3), None, None);
@@ -153,13 +124,7 @@ mod tests {
         let end = Second::from_unix(i64::MAX);
         assert_eq!(end.plus(Duration::MAX), end);
         assert_eq!(Second::from_unix(5).minus(Duration::MAX).unix(), 0);
-        assert_eq!(
-            Second::from_unix(5).since(Second::from_unix(2)),
-            Duration::from_secs(3)
-        );
-        assert_eq!(
-            Second::from_unix(2).since(Second::from_unix(5)),
-            Duration::ZERO
-        );
+        assert_eq!(Second::from_unix(5).since(Second::from_unix(2)), Duration::from_secs(3));
+        assert_eq!(Second::from_unix(2).since(Second::from_unix(5)), Duration::ZERO);
     }
 }

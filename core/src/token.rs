@@ -68,9 +68,7 @@ impl Token {
     /// When it is not 16 to 128 characters of Conjur's alphabet. A newline at the end is such a
     /// character: trim where a person's input comes in, not here.
     pub fn new(text: Zeroizing<String>) -> Result<Self, Error> {
-        of_alphabet("host factory token", text.as_bytes(), |b| {
-            ALPHABET.contains(&b)
-        })?;
+        of_alphabet("host factory token", text.as_bytes(), |b| ALPHABET.contains(&b))?;
         Ok(Self(text))
     }
 
@@ -146,17 +144,9 @@ impl std::str::FromStr for Fingerprint {
     fn from_str(text: &str) -> Result<Self, Error> {
         let what = "fingerprint";
         if text.len() != 12 {
-            return Err(Error::Length {
-                what,
-                length: text.len(),
-                least: 12,
-                most: 12,
-            });
+            return Err(Error::Length { what, length: text.len(), least: 12, most: 12 });
         }
-        match text
-            .bytes()
-            .position(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        match text.bytes().position(|b| !matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Some(at) => Err(Error::Alphabet { what, at }),
             None => Ok(Self(text.to_owned())),
         }
@@ -171,25 +161,18 @@ impl fmt::Display for Fingerprint {
 
 /// Lower-case hex, for digests.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                text.push(char::from_digit(nibble.into(), 16).unwrap_or_default());
-            }
-            text
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(nibble.into(), 16).unwrap_or_default());
+        }
+        text
+    })
 }
 
 fn of_alphabet(what: &'static str, text: &[u8], known: impl Fn(u8) -> bool) -> Result<(), Error> {
     if !LENGTH.contains(&text.len()) {
         let (length, least, most) = (text.len(), *LENGTH.start(), *LENGTH.end());
-        return Err(Error::Length {
-            what,
-            length,
-            least,
-            most,
-        });
+        return Err(Error::Length { what, length, least, most });
     }
     match text.iter().position(|b| !known(*b)) {
         Some(at) => Err(Error::Alphabet { what, at }),
@@ -219,14 +202,7 @@ mod tests {
         check(&format!(" {GOOD}"), bad(token, 0), bad(key, 0));
         check(&format!("{GOOD}\""), bad(token, 50), bad(key, 50));
         check(&format!("{GOOD}\u{e9}"), bad(token, 50), bad(key, 50));
-        let length = |what, length| {
-            Some(Error::Length {
-                what,
-                length,
-                least: 16,
-                most: 128,
-            })
-        };
+        let length = |what, length| Some(Error::Length { what, length, least: 16, most: 128 });
         check("", length(token, 0), length(key, 0));
         check(&"a".repeat(129), length(token, 129), length(key, 129));
     }
