@@ -3,12 +3,11 @@
 //! Each stand-in is a [`server::Service`] behind a [`server::Server`]: its own thread, its own
 //! port on 127.0.0.1, a log of every request and faults that a test injects. Nothing here
 //! depends on the programs under test, so no mistake of theirs is repeated here.
-#![expect(
-    clippy::expect_used,
-    reason = "a stand-in that cannot start must stop the test that wants it"
-)]
+#![expect(clippy::expect_used, reason = "a stand-in that cannot start must stop the test that wants it")]
 
+pub mod aws;
 pub mod ca;
+pub mod clock;
 pub mod fault;
 pub mod server;
 

@@ -1,0 +1,26 @@
+//! What the AWS stand-ins share: who may do what, and whether a request is signed by whom it says.
+
+mod credentials;
+mod policy;
+pub(crate) mod sigv4;
+
+pub use credentials::{Credentials, Keys};
+pub use policy::Policy;
+
+pub(crate) use credentials::{Caller, Unknown};
+
+/// `length` random characters of the alphabet.
+pub(crate) fn random(alphabet: &[u8], length: usize) -> String {
+    (0..length).map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())])).collect()
+}
+
+/// A request id as AWS's JSON services give them.
+pub(crate) fn request_id() -> String {
+    uuid()
+}
+
+/// A random UUID.
+pub(crate) fn uuid() -> String {
+    let hex = |length| random(b"0123456789abcdef", length);
+    format!("{}-{}-4{}-a{}-{}", hex(8), hex(4), hex(3), hex(3), hex(12))
+}
