@@ -1,8 +1,6 @@
 //! A certificate authority made for one run, and the TLS side of the servers.
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::sync::Arc;
@@ -57,17 +55,14 @@ impl Ca {
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("a P-256 key");
-        let leaf = params
-            .signed_by(&key, &self.issuer)
-            .expect("a leaf certificate");
+        let leaf = params.signed_by(&key, &self.issuer).expect("a leaf certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config =
-            rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-                .with_safe_default_protocol_versions()
-                .expect("the provider speaks TLS 1.2 and 1.3")
-                .with_no_client_auth()
-                .with_single_cert(vec![leaf.der().clone()], key)
-                .expect("a key that fits its certificate");
+        let mut config = rustls::ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("the provider speaks TLS 1.2 and 1.3")
+            .with_no_client_auth()
+            .with_single_cert(vec![leaf.der().clone()], key)
+            .expect("a key that fits its certificate");
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         config
     }

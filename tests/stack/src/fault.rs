@@ -57,25 +57,13 @@ impl Fault {
     /// A fault that strikes the next request of this name, once.
     #[must_use]
     pub fn on(name: &str, kind: FaultKind) -> Self {
-        Self {
-            matches: name.to_owned(),
-            skip: 0,
-            times: 1,
-            kind,
-        }
+        Self { matches: name.to_owned(), skip: 0, times: 1, kind }
     }
 
     /// A reply with this status and body, once.
     #[must_use]
     pub fn status(name: &str, code: u16, body: impl Into<Bytes>) -> Self {
-        Self::on(
-            name,
-            FaultKind::Status {
-                code,
-                headers: Vec::new(),
-                body: body.into(),
-            },
-        )
+        Self::on(name, FaultKind::Status { code, headers: Vec::new(), body: body.into() })
     }
 
     /// The same fault, `n` times.

@@ -8,7 +8,9 @@
 pub mod aws;
 pub mod ca;
 pub mod clock;
+pub mod conjur;
 pub mod fault;
+pub mod s3;
 pub mod server;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

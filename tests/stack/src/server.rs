@@ -131,13 +131,7 @@ impl<S: Service> Server<S> {
             })
             .expect("a thread");
         let port = port.recv().expect("a port on 127.0.0.1");
-        Self {
-            shared,
-            commands,
-            thread: Some(thread),
-            port,
-            tls,
-        }
+        Self { shared, commands, thread: Some(thread), port, tls }
     }
 
     /// The service, to look at its state or to change it.
@@ -171,10 +165,7 @@ impl<S: Service> Server<S> {
     /// How many requests were logged under this name.
     #[must_use]
     pub fn count(&self, name: &str) -> usize {
-        hold(&self.shared.log)
-            .iter()
-            .filter(|l| l.name == name)
-            .count()
+        hold(&self.shared.log).iter().filter(|l| l.name == name).count()
     }
 
     /// How many TCP connections were accepted.

@@ -26,11 +26,7 @@ enum Ending {
     /// RST.
     Reset,
     /// These bytes, so many at a time, with a pause between; then FIN.
-    Raw {
-        bytes: Bytes,
-        chunk: usize,
-        pause: Duration,
-    },
+    Raw { bytes: Bytes, chunk: usize, pause: Duration },
 }
 
 /// The service gave no reply; the connection's [`Ending`] says what happens instead.
@@ -92,12 +88,7 @@ impl<S: Service> Connection<S> {
     }
 
     async fn http(self, socket: impl Socket) {
-        let Self {
-            shared,
-            number,
-            peer,
-            mut cut,
-        } = self;
+        let Self { shared, number, peer, mut cut } = self;
         let ending: Mutex<Option<Ending>> = Mutex::new(None);
         let service = hyper::service::service_fn(|request| {
             let (shared, ending) = (&shared, &ending);
@@ -112,8 +103,8 @@ impl<S: Service> Connection<S> {
             });
             reply
         });
-        let mut http = hyper::server::conn::http1::Builder::new()
-            .serve_connection(TokioIo::new(socket), service);
+        let mut http =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service);
         tokio::select! {
             biased;
             _ = cut.changed() => *hold(&ending) = Some(Ending::Reset),
@@ -128,11 +119,7 @@ impl<S: Service> Connection<S> {
                 drop(socket.tcp().set_zero_linger());
                 return;
             }
-            Some(Ending::Raw {
-                bytes,
-                chunk,
-                pause,
-            }) => trickle(&mut socket, &bytes, chunk, pause).await,
+            Some(Ending::Raw { bytes, chunk, pause }) => trickle(&mut socket, &bytes, chunk, pause).await,
             Some(Ending::Close) | None => {}
         }
         drop(socket.shutdown().await);
@@ -201,30 +188,19 @@ impl<S: Service> Shared<S> {
             }
             Some(FaultKind::Raw(bytes)) => {
                 log(None);
-                return Err(Ending::Raw {
-                    bytes: bytes.clone(),
-                    chunk: usize::MAX,
-                    pause: Duration::ZERO,
-                });
+                return Err(Ending::Raw { bytes: bytes.clone(), chunk: usize::MAX, pause: Duration::ZERO });
             }
             Some(FaultKind::Reset) => {
                 log(None);
                 return Err(Ending::Reset);
             }
-            Some(FaultKind::Status {
-                code,
-                headers,
-                body,
-            }) => {
+            Some(FaultKind::Status { code, headers, body }) => {
                 log(Some(*code));
                 return Ok(made_up(*code, headers, body.clone()));
             }
             Some(FaultKind::Delay(time)) => tokio::time::sleep(*time).await,
             Some(
-                FaultKind::Body(_)
-                | FaultKind::Drip { .. }
-                | FaultKind::LostReply
-                | FaultKind::Truncate(_),
+                FaultKind::Body(_) | FaultKind::Drip { .. } | FaultKind::LostReply | FaultKind::Truncate(_),
             )
             | None => {}
         }
@@ -239,11 +215,7 @@ impl<S: Service> Shared<S> {
             }
             Some(FaultKind::Drip { chunk, pause }) => {
                 log(Some(status));
-                Err(Ending::Raw {
-                    bytes: wire(&reply, usize::MAX),
-                    chunk,
-                    pause,
-                })
+                Err(Ending::Raw { bytes: wire(&reply, usize::MAX), chunk, pause })
             }
             Some(FaultKind::LostReply) => {
                 log(None);
@@ -252,11 +224,7 @@ impl<S: Service> Shared<S> {
             Some(FaultKind::Truncate(kept)) => {
                 log(Some(status));
                 let bytes = wire(&reply, kept);
-                Err(Ending::Raw {
-                    bytes,
-                    chunk: usize::MAX,
-                    pause: Duration::ZERO,
-                })
+                Err(Ending::Raw { bytes, chunk: usize::MAX, pause: Duration::ZERO })
             }
             Some(
                 FaultKind::Close
@@ -286,9 +254,7 @@ fn made_up(code: u16, headers: &[(String, String)], body: Bytes) -> Response {
     let mut reply = plain(status, body);
     for (name, value) in headers {
         let name: header::HeaderName = name.parse().expect("a header name");
-        reply
-            .headers_mut()
-            .append(name, value.parse().expect("a header value"));
+        reply.headers_mut().append(name, value.parse().expect("a header value"));
     }
     reply
 }
@@ -300,10 +266,7 @@ fn wire(reply: &Response, kept: usize) -> Bytes {
     let reason = status.canonical_reason().unwrap_or_default();
     bytes.put_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
     let mut headers = reply.headers().clone();
-    headers.insert(
-        header::CONTENT_LENGTH,
-        HeaderValue::from(reply.body().len()),
-    );
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body().len()));
     for (name, value) in &headers {
         bytes.put_slice(name.as_str().as_bytes());
         bytes.put_slice(b": ");

@@ -13,9 +13,7 @@ impl Service for Echo {
     async fn answer(&self, request: Request) -> Response {
         self.0.fetch_add(1, Ordering::SeqCst);
         let mut reply = Response::new(request.body);
-        reply
-            .headers_mut()
-            .insert("x-service", "echo".parse().unwrap());
+        reply.headers_mut().insert("x-service", "echo".parse().unwrap());
         reply
     }
 
@@ -34,22 +32,15 @@ fn connect<S: Service>(server: &Server<S>) -> TcpStream {
 
 fn send(socket: &mut impl Write, path: &str, body: &str) {
     let len = body.len();
-    write!(
-        socket,
-        "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n{body}"
-    )
-    .unwrap();
+    write!(socket, "POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len}\r\n\r\n{body}").unwrap();
 }
 
 /// What one request on a connection of its own got: the bytes, and how the connection ended.
 fn exchange(server: &Server<Echo>, body: &str) -> (String, Option<ErrorKind>) {
     let mut socket = connect(server);
     let len = body.len();
-    write!(
-        socket,
-        "POST /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}"
-    )
-    .unwrap();
+    write!(socket, "POST /a HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len}\r\n\r\n{body}")
+        .unwrap();
     let mut bytes = Vec::new();
     let end = socket.read_to_end(&mut bytes).err().map(|e| e.kind());
     (String::from_utf8(bytes).unwrap(), end)
@@ -72,26 +63,15 @@ fn check(kind: FaultKind, want: Seen<'_>) {
     let (bytes, broke) = exchange(&server, "hello world");
     assert!(bytes.starts_with(want.starts), "{kind:?}: {bytes:?}");
     assert!(bytes.ends_with(want.ends), "{kind:?}: {bytes:?}");
-    assert_eq!(
-        bytes.is_empty(),
-        want.starts.is_empty(),
-        "{kind:?}: {bytes:?}"
-    );
+    assert_eq!(bytes.is_empty(), want.starts.is_empty(), "{kind:?}: {bytes:?}");
     assert_eq!(broke, want.broke, "{kind:?}");
     let log = server.log();
     assert_eq!(log.len(), 1, "{kind:?}");
     assert_eq!(log[0].status, want.status, "{kind:?}");
-    assert_eq!(
-        server.service().0.load(Ordering::SeqCst),
-        u64::from(want.served),
-        "{kind:?}"
-    );
+    assert_eq!(server.service().0.load(Ordering::SeqCst), u64::from(want.served), "{kind:?}");
     // The fault is used up, and the server is well.
     let (bytes, broke) = exchange(&server, "again");
-    assert!(
-        bytes.starts_with("HTTP/1.1 200 OK\r\n") && bytes.ends_with("\r\n\r\nagain"),
-        "{bytes:?}"
-    );
+    assert!(bytes.starts_with("HTTP/1.1 200 OK\r\n") && bytes.ends_with("\r\n\r\nagain"), "{bytes:?}");
     assert_eq!(broke, None);
 }
 
@@ -105,108 +85,45 @@ fn a_status_is_sent_instead_of_the_service() {
         body: Bytes::from_static(b"slow down"),
     };
     let starts = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 3\r\n";
-    check(
-        kind,
-        Seen {
-            starts,
-            ends: "\r\n\r\nslow down",
-            broke: None,
-            status: Some(503),
-            served: false,
-        },
-    );
+    check(kind, Seen { starts, ends: "\r\n\r\nslow down", broke: None, status: Some(503), served: false });
 }
 
 #[test]
 fn a_reset_comes_before_the_service() {
     let broke = Some(ErrorKind::ConnectionReset);
-    check(
-        FaultKind::Reset,
-        Seen {
-            starts: "",
-            ends: "",
-            broke,
-            status: None,
-            served: false,
-        },
-    );
+    check(FaultKind::Reset, Seen { starts: "", ends: "", broke, status: None, served: false });
 }
 
 #[test]
 fn a_lost_reply_comes_after_the_service() {
     let broke = Some(ErrorKind::ConnectionReset);
-    check(
-        FaultKind::LostReply,
-        Seen {
-            starts: "",
-            ends: "",
-            broke,
-            status: None,
-            served: true,
-        },
-    );
+    check(FaultKind::LostReply, Seen { starts: "", ends: "", broke, status: None, served: true });
 }
 
 #[test]
 fn a_close_is_no_reset() {
-    check(
-        FaultKind::Close,
-        Seen {
-            starts: "",
-            ends: "",
-            broke: None,
-            status: None,
-            served: false,
-        },
-    );
+    check(FaultKind::Close, Seen { starts: "", ends: "", broke: None, status: None, served: false });
 }
 
 #[test]
 fn a_truncated_body_keeps_its_content_length() {
     let kind = FaultKind::Truncate(4);
     let starts = "HTTP/1.1 200 OK\r\nx-service: echo\r\ncontent-length: 11\r\n";
-    check(
-        kind,
-        Seen {
-            starts,
-            ends: "\r\n\r\nhell",
-            broke: None,
-            status: Some(200),
-            served: true,
-        },
-    );
+    check(kind, Seen { starts, ends: "\r\n\r\nhell", broke: None, status: Some(200), served: true });
 }
 
 #[test]
 fn a_body_is_replaced_and_the_rest_kept() {
     let kind = FaultKind::Body(Bytes::from_static(b"<html>"));
-    check(
-        kind,
-        Seen {
-            starts: OK,
-            ends: "\r\n\r\n<html>",
-            broke: None,
-            status: Some(200),
-            served: true,
-        },
-    );
+    check(kind, Seen { starts: OK, ends: "\r\n\r\n<html>", broke: None, status: Some(200), served: true });
 }
 
 #[test]
 fn a_drip_arrives_whole() {
-    let kind = FaultKind::Drip {
-        chunk: 7,
-        pause: Duration::from_millis(1),
-    };
+    let kind = FaultKind::Drip { chunk: 7, pause: Duration::from_millis(1) };
     check(
         kind,
-        Seen {
-            starts: OK,
-            ends: "\r\n\r\nhello world",
-            broke: None,
-            status: Some(200),
-            served: true,
-        },
+        Seen { starts: OK, ends: "\r\n\r\nhello world", broke: None, status: Some(200), served: true },
     );
 }
 
@@ -215,29 +132,14 @@ fn a_delay_changes_nothing_else() {
     let kind = FaultKind::Delay(Duration::from_millis(1));
     check(
         kind,
-        Seen {
-            starts: OK,
-            ends: "\r\n\r\nhello world",
-            broke: None,
-            status: Some(200),
-            served: true,
-        },
+        Seen { starts: OK, ends: "\r\n\r\nhello world", broke: None, status: Some(200), served: true },
     );
 }
 
 #[test]
 fn raw_bytes_need_not_be_http() {
     let kind = FaultKind::Raw(Bytes::from_static(b"SSH-2.0-x\r\n"));
-    check(
-        kind,
-        Seen {
-            starts: "SSH",
-            ends: "x\r\n",
-            broke: None,
-            status: None,
-            served: false,
-        },
-    );
+    check(kind, Seen { starts: "SSH", ends: "x\r\n", broke: None, status: None, served: false });
 }
 
 #[test]
@@ -246,14 +148,9 @@ fn a_hang_holds_the_connection_and_nobody_else() {
     server.inject(Fault::on("a", FaultKind::Hang));
     let mut socket = connect(&server);
     send(&mut socket, "/a", "");
-    socket
-        .set_read_timeout(Some(Duration::from_millis(20)))
-        .unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let stuck = socket.read(&mut [0; 1]).unwrap_err();
-    assert!(
-        matches!(stuck.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
-        "{stuck}"
-    );
+    assert!(matches!(stuck.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{stuck}");
     assert!(exchange(&server, "other").0.ends_with("other"));
     assert_eq!(server.log()[0].status, None);
 }
@@ -279,16 +176,10 @@ fn the_log_tells_the_connection_and_what_was_sent() {
     send(&mut two, "/z", "3");
     assert!(two.read(&mut reply).unwrap() > 0);
     let log = server.log();
-    let seen: Vec<_> = log
-        .iter()
-        .map(|l| (&*l.name, &*l.path, &*l.query, l.connection, &*l.body))
-        .collect();
+    let seen: Vec<_> = log.iter().map(|l| (&*l.name, &*l.path, &*l.query, l.connection, &*l.body)).collect();
     let first = |body: &'static [u8]| ("a%2Fb", "/a%2Fb", "c=%20d", 1, body);
     assert_eq!(seen, [first(b"1"), first(b"2"), ("z", "/z", "", 2, b"3")]);
-    assert_eq!(
-        (server.connections(), server.count("z"), server.count("a")),
-        (2, 1, 0)
-    );
+    assert_eq!((server.connections(), server.count("z"), server.count("a")), (2, 1, 0));
     assert_eq!(log[0].headers["content-length"], "1");
     server.clear_log();
     assert_eq!(server.log().len(), 0);
@@ -298,12 +189,7 @@ fn the_log_tells_the_connection_and_what_was_sent() {
 fn a_body_over_the_limit_is_refused() {
     let server = echo();
     let mut socket = connect(&server);
-    write!(
-        socket,
-        "POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n",
-        BODY_LIMIT + 1
-    )
-    .unwrap();
+    write!(socket, "POST /a HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", BODY_LIMIT + 1).unwrap();
     let mut reply = [0; 12];
     // Whether the body is still being sent when the reply comes is the network's business.
     drop(socket.write_all(&vec![b'x'; BODY_LIMIT + 1]));
@@ -334,10 +220,7 @@ fn a_cut_resets_open_connections_only() {
     send(&mut idle, "/a", "x");
     assert!(idle.read(&mut [0; 512]).unwrap() > 0);
     server.cut();
-    assert_eq!(
-        idle.read(&mut [0; 1]).unwrap_err().kind(),
-        ErrorKind::ConnectionReset
-    );
+    assert_eq!(idle.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     assert!(exchange(&server, "new").0.ends_with("new"));
 }
 
@@ -385,15 +268,9 @@ fn tls_serves_who_trusts_its_authority() {
         socket.read_exact(&mut reply).unwrap();
         assert_eq!(&reply, b"HTTP/1.1 200 OK");
     }
-    for (trusted, name) in [
-        (&Ca::named("one"), "localhost"),
-        (&ca, "conjur.example.org"),
-    ] {
+    for (trusted, name) in [(&Ca::named("one"), "localhost"), (&ca, "conjur.example.org")] {
         let mut socket = tls(&server, trusted, name);
-        assert!(
-            socket.write_all(b"GET / HTTP/1.1\r\n\r\n").is_err(),
-            "{name} was trusted"
-        );
+        assert!(socket.write_all(b"GET / HTTP/1.1\r\n\r\n").is_err(), "{name} was trusted");
     }
     assert_eq!((server.log().len(), server.connections()), (2, 4));
 }
@@ -406,10 +283,7 @@ fn tls_connections_reset_too() {
         server.inject(Fault::on("a", kind));
         let mut socket = tls(&server, &ca, "localhost");
         send(&mut socket, "/a", "x");
-        assert_eq!(
-            socket.read(&mut [0; 1]).unwrap_err().kind(),
-            ErrorKind::ConnectionReset
-        );
+        assert_eq!(socket.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::ConnectionReset);
     }
 }
 
@@ -422,8 +296,5 @@ fn tls_bodies_are_truncated_too() {
     send(&mut socket, "/a", "hello");
     let mut reply = String::new();
     socket.read_to_string(&mut reply).unwrap();
-    assert!(
-        reply.contains("content-length: 5\r\n") && reply.ends_with("\r\n\r\nhe"),
-        "{reply}"
-    );
+    assert!(reply.contains("content-length: 5\r\n") && reply.ends_with("\r\n\r\nhe"), "{reply}");
 }

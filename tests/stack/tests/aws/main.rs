@@ -1,0 +1,4 @@
+//! The AWS stand-ins over real sockets, asked by a client and a signer that share no code with them.
+
+mod client;
+mod s3;
