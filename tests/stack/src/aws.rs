@@ -14,11 +14,6 @@ pub(crate) fn random(alphabet: &[u8], length: usize) -> String {
     (0..length).map(|_| char::from(alphabet[fastrand::usize(..alphabet.len())])).collect()
 }
 
-/// A request id as AWS's JSON services give them.
-pub(crate) fn request_id() -> String {
-    uuid()
-}
-
 /// A random UUID.
 pub(crate) fn uuid() -> String {
     let hex = |length| random(b"0123456789abcdef", length);

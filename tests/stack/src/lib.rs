@@ -10,6 +10,8 @@ pub mod ca;
 pub mod clock;
 pub mod conjur;
 pub mod fault;
+pub mod imds;
+pub mod kms;
 pub mod s3;
 pub mod server;
 
