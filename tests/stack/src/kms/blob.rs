@@ -1,7 +1,7 @@
 //! The ciphertext blob: header, key id, nonce, then AES-256-GCM.
 //!
 //! Genuine blobs are opaque; like them this one names its key, so that Decrypt needs no KeyId,
-//! and begins with `AQICAHh` in base64.
+//! and begins with `AQICAH` in base64.
 
 use super::keys::Key;
 use aes_gcm::aead::{Aead as _, Payload};
