@@ -39,8 +39,11 @@ class Emulator:
     def metadata(self, number, path, **headers):
         """A document of an instance's IMDS, asked for as an agent does; the status if refused."""
         base = self.imds[number]
-        put = urllib.request.Request(base + "/latest/api/token", method="PUT", headers={
-            "X-aws-ec2-metadata-token-ttl-seconds": "60", **headers})
+        put = urllib.request.Request(
+            base + "/latest/api/token",
+            method="PUT",
+            headers={"X-aws-ec2-metadata-token-ttl-seconds": "60", **headers},
+        )
         try:
             with urllib.request.urlopen(put) as reply:
                 token = reply.read().decode()
@@ -60,7 +63,4 @@ class Emulator:
 
     def of_role(self, arn, service):
         """A client with a session of a role."""
-        sts = self.cloud.client("sts")
-        given = sts.assume_role(RoleArn=arn, RoleSessionName="test")["Credentials"]
-        return self.cloud.client(service, given["AccessKeyId"], given["SecretAccessKey"],
-                                 given["SessionToken"])
+        return self.cloud.client(service, *self.cloud.session(arn).values())

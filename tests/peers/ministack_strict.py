@@ -58,33 +58,33 @@ def set_environment(port, scratch):
     kept = {name: os.environ[name] for name in INHERITED if name in os.environ}
     os.environ.clear()
     os.environ.update(kept)
-    os.environ.update({
-        "AUTH": "true",
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "BIND_HOST": "127.0.0.1",
-        "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",
-        "LOG_LEVEL": "WARNING",
-        "MINISTACK_ACCOUNT_ID": ACCOUNT,
-        "MINISTACK_IMDS_V2_REQUIRED": "1",
-        "MINISTACK_REGION": REGION,
-        "SFTP_ENABLED": "0",
-        "TMPDIR": scratch,
-    })
+    os.environ.update(
+        {
+            "AUTH": "true",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "BIND_HOST": "127.0.0.1",
+            "GATEWAY_PORT": str(port),
+            "IOT_MTLS_ENABLED": "0",
+            "LOG_LEVEL": "WARNING",
+            "MINISTACK_ACCOUNT_ID": ACCOUNT,
+            "MINISTACK_IMDS_V2_REQUIRED": "1",
+            "MINISTACK_REGION": REGION,
+            "SFTP_ENABLED": "0",
+            "TMPDIR": scratch,
+        }
+    )
     tempfile.tempdir = None
 
 
 async def serve(listeners, instance_ids):
     """Runs the emulator until standard input closes or a signal asks for the end."""
     # Imported here, since ministack reads the environment as it is loaded.
+    import strict
     from hypercorn.asyncio import serve as hypercorn_serve
     from hypercorn.config import Config
 
-    import strict
-
     strict.check_version()
     from ministack import app
-
     from strict import gate, iam, imds, kms
 
     kms.install()
@@ -118,6 +118,7 @@ async def serve(listeners, instance_ids):
 
 def announce_when_ready(said):
     """Prints the line as soon as the emulator answers; a start that hangs ends the process."""
+
     def watch():
         for _ in range(READY_SECONDS * 20):
             try:
@@ -128,15 +129,18 @@ def announce_when_ready(said):
                 threading.Event().wait(0.05)
         print(f"ministack did not answer within {READY_SECONDS} s", file=sys.stderr)
         os.kill(os.getpid(), signal.SIGTERM)
+
     return watch
 
 
 def close_with_stdin(loop, stop):
     """Stops the server when whoever started it is gone."""
+
     def watch():
         while os.read(0, 4096):
             pass
         loop.call_soon_threadsafe(stop.set)
+
     return watch
 
 

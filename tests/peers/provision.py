@@ -1,18 +1,25 @@
 #!/usr/bin/env python3
 """Lays out the AWS side of Imprint in the emulator, as the Terraform module does in AWS.
 
-    provision.py --url URL --account myorg --layer web=bootstrap/web --layer db=bootstrap/db \\
-                 [--function imprint-rotator.zip --environment '{"NAME": "value"}']
+    provision.py --url URL layout --account myorg --layer web=bootstrap/web --layer db=bootstrap/db
+    provision.py --url URL function --role ARN --environment '{"NAME": "value"}' PROGRAM_OR_ZIP
+    provision.py --url URL invoke [--payload JSON] NAME
+    provision.py --url URL session ARN
 
-Makes a versioned bucket, a KMS key with rotation, one role per layer, the rotator's role and, when
-a zip is given, the rotator's function; prints one JSON object with their names and ARNs. A layer's
-role may get its one object and decrypt with its one factory in the encryption context. Nothing
-else is granted to it, not even to list the bucket.
+`layout` makes a versioned bucket, a KMS key with rotation, one role per layer and the rotator's
+role. A layer's role may get its one object and decrypt with its one factory in the encryption
+context; nothing else is granted to it, not even to list the bucket. `function` makes a Lambda
+function, `invoke` calls one and waits, `session` gives temporary credentials of a role under the
+names of the environment variables. Each prints one JSON object.
 """
 
 import argparse
+import base64
+import io
 import json
 import pathlib
+import stat
+import zipfile
 
 import boto3
 from botocore.config import Config
@@ -24,24 +31,60 @@ HOST_FACTORY_KEY = "imprint:host_factory"
 
 
 def main():
-    """Reads the command line, provisions, prints."""
+    """Reads the command line, does what it asks, prints what came of it."""
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--url", required=True, help="endpoint of the emulator")
-    options.add_argument("--bucket", default="imprint-tokens")
-    options.add_argument("--account", default="myorg", help="the Conjur account")
-    options.add_argument("--layer", action="append", default=[], metavar="ROLE=FACTORY",
-                         help="a role and the host factory whose sealed token it may open")
-    options.add_argument("--context-key", default=HOST_FACTORY_KEY)
-    options.add_argument("--function", type=pathlib.Path, metavar="ZIP")
-    options.add_argument("--environment", type=json.loads, default={}, metavar="JSON")
-    given = options.parse_args()
-    layers = dict(layer.split("=", 1) for layer in given.layer)
+    commands = options.add_subparsers(dest="command", required=True)
+    layout = commands.add_parser("layout", help="bucket, key and roles")
+    layout.add_argument("--bucket", default="imprint-tokens")
+    layout.add_argument("--account", default="myorg", help="the Conjur account")
+    layout.add_argument("--layer", action="append", default=[], metavar="ROLE=FACTORY", type=pair)
+    layout.add_argument("--context-key", default=HOST_FACTORY_KEY)
+    function = commands.add_parser("function", help="a Lambda function of a program or a zip")
+    function.add_argument("--name", default="imprint-rotator")
+    function.add_argument("--role", required=True, metavar="ARN")
+    function.add_argument("--environment", type=json.loads, default={}, metavar="JSON")
+    function.add_argument("program", type=pathlib.Path)
+    invoke = commands.add_parser("invoke", help="calls a function and waits")
+    invoke.add_argument("--payload", default="{}", metavar="JSON")
+    invoke.add_argument("name")
+    session = commands.add_parser("session", help="temporary credentials of a role")
+    session.add_argument("role", metavar="ARN")
+    print(json.dumps(run(options.parse_args()), indent=2))
+
+
+def run(given):
+    """One command."""
     cloud = Cloud(given.url)
-    made = cloud.provision(given.bucket, given.account, layers, given.context_key)
-    if given.function:
-        zipped = given.function.read_bytes()
-        made["function"] = cloud.function("imprint-rotator", made["rotator_role"], zipped, given.environment)
-    print(json.dumps(made, indent=2))
+    if given.command == "layout":
+        return cloud.provision(given.bucket, given.account, dict(given.layer), given.context_key)
+    if given.command == "function":
+        zipped = packed(given.program.read_bytes())
+        return {"function_arn": cloud.function(given.name, given.role, zipped, given.environment)}
+    if given.command == "invoke":
+        return cloud.invoke(given.name, given.payload.encode())
+    return cloud.session(given.role)
+
+
+def pair(text):
+    """`ROLE=FACTORY`."""
+    role, equals, factory = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text} is not ROLE=FACTORY")
+    return role, factory
+
+
+def packed(program):
+    """A deployment package: the bytes as they are when they are a zip, else with them as `bootstrap`."""
+    buffer = io.BytesIO(program)
+    if zipfile.is_zipfile(buffer):
+        return program
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        entry = zipfile.ZipInfo("bootstrap")
+        entry.external_attr = (stat.S_IFREG | 0o755) << 16
+        archive.writestr(entry, program, zipfile.ZIP_DEFLATED)
+    return zipped.getvalue()
 
 
 def object_key(account, factory):
@@ -59,8 +102,12 @@ class Cloud:
     def client(self, service, key="test", secret="test", token=None):
         """A client with the given credentials; root's when none are given. It never retries."""
         return boto3.client(
-            service, endpoint_url=self.url, region_name=REGION, aws_access_key_id=key,
-            aws_secret_access_key=secret, aws_session_token=token,
+            service,
+            endpoint_url=self.url,
+            region_name=REGION,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
+            aws_session_token=token,
             config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
         )
 
@@ -68,19 +115,30 @@ class Cloud:
         """Bucket, key and roles: their names and ARNs."""
         key_arn = self.key()
         objects = f"arn:aws:s3:::{bucket}/{PREFIX}/*"
-        rotator = self.role("imprint-rotator", "lambda.amazonaws.com", [
-            allow(["s3:GetObject", "s3:PutObject"], objects),
-            # With it a missing object answers 404, which tells the rotator to publish the first.
-            allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
-            allow(["kms:Encrypt", "kms:Decrypt"], key_arn),
-        ])
+        rotator = self.role(
+            "imprint-rotator",
+            "lambda.amazonaws.com",
+            [
+                allow(["s3:GetObject", "s3:PutObject"], objects),
+                # With it a missing object answers 404, which tells the rotator to publish the first.
+                allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
+                allow(["kms:Encrypt", "kms:Decrypt"], key_arn),
+            ],
+        )
         self.bucket(bucket, rotator)
         roles = {
-            name: self.role(name, "ec2.amazonaws.com", [
-                allow(["s3:GetObject"], f"arn:aws:s3:::{bucket}/{object_key(account, factory)}"),
-                allow(["kms:Decrypt"], key_arn,
-                      {"StringEquals": {f"kms:EncryptionContext:{context_key}": factory}}),
-            ])
+            name: self.role(
+                name,
+                "ec2.amazonaws.com",
+                [
+                    allow(["s3:GetObject"], f"arn:aws:s3:::{bucket}/{object_key(account, factory)}"),
+                    allow(
+                        ["kms:Decrypt"],
+                        key_arn,
+                        {"StringEquals": {f"kms:EncryptionContext:{context_key}": factory}},
+                    ),
+                ],
+            )
             for name, factory in layers.items()
         }
         return {
@@ -108,14 +166,19 @@ class Cloud:
         s3.create_bucket(Bucket=name)
         s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
         sessions = rotator.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/*"
-        s3.put_bucket_policy(Bucket=name, Policy=document({
-            "Sid": "OnlyTheRotatorPublishes",
-            "Effect": "Deny",
-            "Principal": "*",
-            "Action": "s3:PutObject",
-            "Resource": f"arn:aws:s3:::{name}/{PREFIX}/*",
-            "Condition": {"ArnNotLike": {"aws:PrincipalArn": [rotator, sessions]}},
-        }))
+        s3.put_bucket_policy(
+            Bucket=name,
+            Policy=document(
+                {
+                    "Sid": "OnlyTheRotatorPublishes",
+                    "Effect": "Deny",
+                    "Principal": "*",
+                    "Action": "s3:PutObject",
+                    "Resource": f"arn:aws:s3:::{name}/{PREFIX}/*",
+                    "Condition": {"ArnNotLike": {"aws:PrincipalArn": [rotator, sessions]}},
+                }
+            ),
+        )
 
     def role(self, name, service, statements):
         """A role that `service` may assume, and the account's root for the tests' sake."""
@@ -130,11 +193,36 @@ class Cloud:
     def function(self, name, role, zipped, environment):
         """A Lambda function on the OS-only runtime: the zip holds an executable `bootstrap`."""
         made = self.client("lambda").create_function(
-            FunctionName=name, Runtime="provided.al2023", Handler="bootstrap", Role=role,
-            Code={"ZipFile": zipped}, Environment={"Variables": environment},
-            MemorySize=128, Timeout=60, Architectures=["x86_64"],
+            FunctionName=name,
+            Runtime="provided.al2023",
+            Handler="bootstrap",
+            Role=role,
+            Code={"ZipFile": zipped},
+            Environment={"Variables": environment},
+            MemorySize=128,
+            Timeout=60,
+            Architectures=["x86_64"],
         )
         return made["FunctionArn"]
+
+    def invoke(self, name, payload):
+        """Calls a function: its reply, the type of its error if it failed, the end of its log."""
+        reply = self.client("lambda").invoke(FunctionName=name, Payload=payload, LogType="Tail")
+        said = json.load(reply["Payload"])
+        return {
+            "failed": "FunctionError" in reply,
+            "reply": said,
+            "log": base64.b64decode(reply.get("LogResult", "")).decode(errors="replace"),
+        }
+
+    def session(self, role):
+        """Credentials of a role for an hour, as the AWS SDKs read them from the environment."""
+        given = self.client("sts").assume_role(RoleArn=role, RoleSessionName="test")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
+        }
 
 
 def allow(actions, resource, condition=None):

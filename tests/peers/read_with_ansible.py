@@ -61,13 +61,29 @@ def lookup(variable, files, home):
     }
     # A variable id goes in as a value, never as a part of the expression.
     command = [
-        pathlib.Path(sys.executable).parent / "ansible", "localhost", "--inventory", "localhost,",
-        "--connection", "local", "--module-name", "ansible.builtin.debug",
-        "--extra-vars", f"@{extra_vars(variable, home)}",
-        "--args", "msg={{ lookup('" + LOOKUP + "', wanted) }}",
+        pathlib.Path(sys.executable).parent / "ansible",
+        "localhost",
+        "--inventory",
+        "localhost,",
+        "--connection",
+        "local",
+        "--module-name",
+        "ansible.builtin.debug",
+        "--extra-vars",
+        f"@{extra_vars(variable, home)}",
+        "--args",
+        "msg={{ lookup('" + LOOKUP + "', wanted) }}",
     ]
-    return subprocess.run(command, env=environment, cwd=home, stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        command,
+        env=environment,
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def extra_vars(variable, home):

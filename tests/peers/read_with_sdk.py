@@ -50,12 +50,19 @@ def read(given):
         raise LookupError(f"{identity} has no entry for {machine}")
     login, _, api_key = found
 
-    where = ConjurConnectionInfo(conjur_url=conf["appliance_url"], account=conf["account"],
-                                 cert_file=under(given.root, conf["cert_file"]))
+    where = ConjurConnectionInfo(
+        conjur_url=conf["appliance_url"],
+        account=conf["account"],
+        cert_file=under(given.root, conf["cert_file"]),
+    )
     credentials = SimpleCredentialsProvider()
     credentials.save(CredentialsData(machine=conf["appliance_url"], username=login, api_key=api_key))
-    client = Client(where, authn_strategy=AuthnAuthenticationStrategy(credentials),
-                    ssl_verification_mode=SslVerificationMode.CA_BUNDLE, async_mode=False)
+    client = Client(
+        where,
+        authn_strategy=AuthnAuthenticationStrategy(credentials),
+        ssl_verification_mode=SslVerificationMode.CA_BUNDLE,
+        async_mode=False,
+    )
     return client.get(given.variable)
 
 

@@ -4,18 +4,18 @@ These tests are of the ground that the end-to-end tests stand on: if layer A's r
 layer B's token here, an end-to-end test that passes would prove nothing.
 """
 
-import io
 import json
-import stat
 import unittest
-import zipfile
 
+import provision
 from botocore.exceptions import ClientError
 from emulator import Emulator
 from provision import HOST_FACTORY_KEY
 
 LAYERS = {"web": "bootstrap/web", "db": "bootstrap/db"}
 BUCKET = "imprint-tokens"
+INSTANCE = "i-0123456789abcdef0"
+INSTANCE_ARN = f"arn:aws:ec2:us-east-1:123456789012:instance/{INSTANCE}"
 
 # A function that tells what it was given, or fails with the type it is asked for. It speaks the
 # Runtime API as any binary on the OS-only runtime does.
@@ -28,6 +28,7 @@ while True:
     with urllib.request.urlopen(api + "next") as reply:
         call, event = reply.headers["Lambda-Runtime-Aws-Request-Id"], json.load(reply)
     if "fail" in event:
+        print("asked to fail", flush=True)
         post(call + "/error", {"errorType": event["fail"], "errorMessage": "asked to"})
     else:
         names = ("GREETING", "AWS_ACCESS_KEY_ID", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN",
@@ -54,10 +55,13 @@ class EmulatorTest(unittest.TestCase):
         rotator_s3 = cls.aws.of_role(cls.made["rotator_role"], "s3")
         for layer, factory in LAYERS.items():
             sealed = rotator_kms.encrypt(
-                KeyId=cls.made["key_arn"], Plaintext=f"token of {layer}".encode(),
-                EncryptionContext=context(factory))
-            rotator_s3.put_object(Bucket=BUCKET, Key=cls.made["objects"][layer],
-                                  Body=sealed["CiphertextBlob"])
+                KeyId=cls.made["key_arn"],
+                Plaintext=f"token of {layer}".encode(),
+                EncryptionContext=context(factory),
+            )
+            rotator_s3.put_object(
+                Bucket=BUCKET, Key=cls.made["objects"][layer], Body=sealed["CiphertextBlob"]
+            )
 
     def setUp(self):
         """No fault of another test is left."""
@@ -68,8 +72,11 @@ class EmulatorTest(unittest.TestCase):
         with self.assertRaises(ClientError) as caught:
             call(**arguments)
         error = caught.exception.response
-        self.assertEqual((error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]),
-                         (code, status), error["Error"].get("Message"))
+        self.assertEqual(
+            (error["Error"]["Code"], error["ResponseMetadata"]["HTTPStatusCode"]),
+            (code, status),
+            error["Error"].get("Message"),
+        )
 
     def fetch(self, number, layer):
         """An instance reads a layer's object."""
@@ -85,8 +92,10 @@ class EmulatorTest(unittest.TestCase):
         """Fetch and unseal with the credentials of the instance."""
         for number, layer in enumerate(LAYERS):
             opened = self.aws.of_instance(number, "kms").decrypt(
-                KeyId=self.made["key_arn"], CiphertextBlob=self.fetch(number, layer),
-                EncryptionContext=context(LAYERS[layer]))
+                KeyId=self.made["key_arn"],
+                CiphertextBlob=self.fetch(number, layer),
+                EncryptionContext=context(LAYERS[layer]),
+            )
             self.assertEqual(opened["Plaintext"], f"token of {layer}".encode())
 
     def test_no_layer_reads_or_opens_the_other(self):
@@ -95,19 +104,24 @@ class EmulatorTest(unittest.TestCase):
             self.check("AccessDenied", 403, self.fetch, number=number, layer=other)
             kms = self.aws.of_instance(number, "kms")
             blob = {"KeyId": self.made["key_arn"], "CiphertextBlob": self.sealed(other)}
-            self.check("AccessDeniedException", 400, kms.decrypt,
-                       **blob, EncryptionContext=context(LAYERS[other]))
+            self.check(
+                "AccessDeniedException", 400, kms.decrypt, **blob, EncryptionContext=context(LAYERS[other])
+            )
             # Claiming to be one's own factory passes IAM, and the cipher refuses.
-            self.check("InvalidCiphertextException", 400, kms.decrypt,
-                       **blob, EncryptionContext=context(LAYERS[own]))
+            self.check(
+                "InvalidCiphertextException", 400, kms.decrypt, **blob, EncryptionContext=context(LAYERS[own])
+            )
 
     def test_the_context_must_match_in_every_pair(self):
         """A pair added, changed or left out; none at all is IAM's to refuse."""
         kms = self.aws.of_instance(0, "kms")
         blob = {"KeyId": self.made["key_arn"], "CiphertextBlob": self.sealed("web")}
         right = context("bootstrap/web")
-        for wrong in ({**right, "imprint:version": "2"}, {**right, "more": "1"},
-                      {HOST_FACTORY_KEY: "bootstrap/web"}):
+        for wrong in (
+            {**right, "imprint:version": "2"},
+            {**right, "more": "1"},
+            {HOST_FACTORY_KEY: "bootstrap/web"},
+        ):
             self.check("InvalidCiphertextException", 400, kms.decrypt, **blob, EncryptionContext=wrong)
         self.check("AccessDeniedException", 400, kms.decrypt, **blob)
         turned = dict(reversed(right.items()))
@@ -120,8 +134,14 @@ class EmulatorTest(unittest.TestCase):
         for at in (36, 70, 85, len(good) - 1):
             bad = bytearray(good)
             bad[at] ^= 1
-            self.check("InvalidCiphertextException", 400, kms.decrypt, KeyId=self.made["key_arn"],
-                       CiphertextBlob=bytes(bad), EncryptionContext=context("bootstrap/web"))
+            self.check(
+                "InvalidCiphertextException",
+                400,
+                kms.decrypt,
+                KeyId=self.made["key_arn"],
+                CiphertextBlob=bytes(bad),
+                EncryptionContext=context("bootstrap/web"),
+            )
 
     def test_another_key_is_refused(self):
         """The key of the request, not the one that the ciphertext names, decides."""
@@ -129,8 +149,9 @@ class EmulatorTest(unittest.TestCase):
         other = root.create_key()["KeyMetadata"]["Arn"]
         arguments = {"CiphertextBlob": self.sealed("web"), "EncryptionContext": context("bootstrap/web")}
         self.check("IncorrectKeyException", 400, root.decrypt, KeyId=other, **arguments)
-        self.check("AccessDeniedException", 400, self.aws.of_instance(0, "kms").decrypt,
-                   KeyId=other, **arguments)
+        self.check(
+            "AccessDeniedException", 400, self.aws.of_instance(0, "kms").decrypt, KeyId=other, **arguments
+        )
         root.disable_key(KeyId=other)
         self.check("DisabledException", 400, root.encrypt, KeyId=other, Plaintext=b"x")
 
@@ -143,10 +164,22 @@ class EmulatorTest(unittest.TestCase):
     def test_only_the_rotator_publishes(self):
         """An instance may not put, and the bucket's own policy says so too."""
         key = self.made["objects"]["web"]
-        self.check("AccessDenied", 403, self.aws.of_instance(0, "s3").put_object,
-                   Bucket=BUCKET, Key=key, Body=b"planted")
-        self.check("AccessDeniedException", 400, self.aws.of_instance(0, "kms").encrypt,
-                   KeyId=self.made["key_arn"], Plaintext=b"x", EncryptionContext=context("bootstrap/web"))
+        self.check(
+            "AccessDenied",
+            403,
+            self.aws.of_instance(0, "s3").put_object,
+            Bucket=BUCKET,
+            Key=key,
+            Body=b"planted",
+        )
+        self.check(
+            "AccessDeniedException",
+            400,
+            self.aws.of_instance(0, "kms").encrypt,
+            KeyId=self.made["key_arn"],
+            Plaintext=b"x",
+            EncryptionContext=context("bootstrap/web"),
+        )
 
     def test_publishing_is_conditional(self):
         """If-None-Match and If-Match, with the statuses that the rotator tells apart."""
@@ -160,8 +193,11 @@ class EmulatorTest(unittest.TestCase):
 
     def test_a_missing_object_is_403_to_who_may_not_list(self):
         """AWS hides what is missing from a role without s3:ListBucket."""
-        role = self.aws.cloud.role("edge", "ec2.amazonaws.com", [
-            {"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}])
+        role = self.aws.cloud.role(
+            "edge",
+            "ec2.amazonaws.com",
+            [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}],
+        )
         nowhere = {"Bucket": BUCKET, "Key": "factories/myorg/nowhere/token.json"}
         self.check("AccessDenied", 403, self.aws.of_role(role, "s3").get_object, **nowhere)
         rotator = self.aws.of_role(self.made["rotator_role"], "s3")
@@ -169,15 +205,23 @@ class EmulatorTest(unittest.TestCase):
 
     def test_a_role_can_be_held_to_its_instance(self):
         """${ec2:SourceInstanceARN} in a policy is the instance that IMDS served."""
-        role = self.aws.cloud.role("own", "ec2.amazonaws.com", [{
-            "Effect": "Allow", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/instances/*",
-            "Condition": {"ArnEquals": {"ec2:SourceInstanceARN":
-                                        "arn:aws:ec2:us-east-1:123456789012:instance/i-0123456789abcdef0"}}}])
+        role = self.aws.cloud.role(
+            "own",
+            "ec2.amazonaws.com",
+            [
+                {
+                    "Effect": "Allow",
+                    "Action": "s3:GetObject",
+                    "Resource": f"arn:aws:s3:::{BUCKET}/instances/*",
+                    "Condition": {"ArnEquals": {"ec2:SourceInstanceARN": INSTANCE_ARN}},
+                }
+            ],
+        )
         self.aws.cloud.client("s3").put_object(Bucket=BUCKET, Key="instances/one", Body=b"mine")
         where = {"Bucket": BUCKET, "Key": "instances/one"}
         before = self.aws.control()["instances"][1]
         self.addCleanup(self.aws.control, instances={"1": before})
-        self.aws.control(instances={"1": {"role": "own", "instance_id": "i-0123456789abcdef0"}})
+        self.aws.control(instances={"1": {"role": "own", "instance_id": INSTANCE}})
         self.assertEqual(self.aws.of_instance(1, "s3").get_object(**where)["Body"].read(), b"mine")
         self.check("AccessDenied", 403, self.aws.of_role(role, "s3").get_object, **where)
 
@@ -189,16 +233,24 @@ class EmulatorTest(unittest.TestCase):
         self.assertEqual(self.aws.metadata(0, "meta-data/tags/instance/Name"), "web-1")
         self.assertEqual(self.aws.metadata(1, "meta-data/tags/instance"), 404)
         self.assertEqual(self.aws.metadata(0, "meta-data/iam/security-credentials/db"), 404)
-        self.assertEqual(self.aws.metadata(0, "meta-data/instance-id", **{"X-Forwarded-For": "192.0.2.1"}), 403)
+        self.assertEqual(
+            self.aws.metadata(0, "meta-data/instance-id", **{"X-Forwarded-For": "192.0.2.1"}), 403
+        )
         self.assertNotEqual(self.aws.metadata(1, "meta-data/instance-id"), document["instanceId"])
 
     def test_faults_are_used_up_and_logged(self):
         """As often as asked, then the truth again."""
-        self.aws.control(faults=[
-            {"match": "kms:Decrypt", "times": 2, "status": 400, "code": "ThrottlingException"},
-            {"match": "s3:GET", "status": 503, "code": "SlowDown"}])
+        self.aws.control(
+            faults=[
+                {"match": "kms:Decrypt", "times": 2, "status": 400, "code": "ThrottlingException"},
+                {"match": "s3:GET", "status": 503, "code": "SlowDown"},
+            ]
+        )
         kms = self.aws.of_instance(0, "kms")
-        arguments = {"CiphertextBlob": self.sealed_after_fault(), "EncryptionContext": context("bootstrap/web")}
+        arguments = {
+            "CiphertextBlob": self.sealed_after_fault(),
+            "EncryptionContext": context("bootstrap/web"),
+        }
         for _ in range(2):
             self.check("ThrottlingException", 400, kms.decrypt, **arguments)
         kms.decrypt(**arguments)
@@ -213,25 +265,22 @@ class EmulatorTest(unittest.TestCase):
 
     def test_a_function_runs_with_its_role(self):
         """Response, error, environment, and credentials that are the role's own session."""
-        zipped = io.BytesIO()
-        with zipfile.ZipFile(zipped, "w") as archive:
-            entry = zipfile.ZipInfo("bootstrap")
-            entry.external_attr = (stat.S_IFREG | 0o755) << 16
-            archive.writestr(entry, BOOTSTRAP)
-        self.aws.cloud.function("probe", self.made["rotator_role"], zipped.getvalue(), {"GREETING": "hello"})
-        client = self.aws.cloud.client("lambda")
-        reply = client.invoke(FunctionName="probe", Payload=b"{}")
-        given = json.load(reply["Payload"])
-        self.assertNotIn("FunctionError", reply, given)
-        self.assertEqual((given["GREETING"], given["AWS_REGION"], given["AWS_ENDPOINT_URL"], given["HTTPS_PROXY"]),
-                         ("hello", "us-east-1", self.aws.url, None))
+        zipped = provision.packed(BOOTSTRAP.encode())
+        self.aws.cloud.function("probe", self.made["rotator_role"], zipped, {"GREETING": "hello"})
+        called = self.aws.cloud.invoke("probe", b"{}")
+        self.assertFalse(called["failed"], called)
+        given = called["reply"]
+        self.assertEqual(
+            (given["GREETING"], given["AWS_REGION"], given["AWS_ENDPOINT_URL"], given["HTTPS_PROXY"]),
+            ("hello", "us-east-1", self.aws.url, None),
+        )
         session = (given["AWS_ACCESS_KEY_ID"], given["AWS_SECRET_ACCESS_KEY"], given["AWS_SESSION_TOKEN"])
         who = self.aws.cloud.client("sts", *session).get_caller_identity()["Arn"]
         self.assertEqual(who, "arn:aws:sts::123456789012:assumed-role/imprint-rotator/probe")
 
-        failed = client.invoke(FunctionName="probe", Payload=json.dumps({"fail": "absent"}).encode())
-        self.assertIn("FunctionError", failed)
-        self.assertEqual(json.load(failed["Payload"])["errorType"], "absent")
+        failed = self.aws.cloud.invoke("probe", b'{"fail": "absent"}')
+        self.assertEqual((failed["failed"], failed["reply"]["errorType"]), (True, "absent"))
+        self.assertIn("asked to fail", failed["log"])
 
 
 if __name__ == "__main__":

@@ -25,11 +25,13 @@ HERE = pathlib.Path(__file__).resolve().parent
 LOGIN = "host/app/hosts/123456789012/us-east-1/i-0123456789abcdef0"
 API_KEY = "1p9vgqc3hb8n2y30a1b2c3d4e5f6g7h8j9k0m1n2p3q4r5s6t7"
 SECRET = 'se"cr\\et: {{ 1 }} é'
-ACCESS_TOKEN = json.dumps({
-    "protected": base64.b64encode(b'{"alg":"conjur.org/slosilo/v2"}').decode(),
-    "payload": base64.b64encode(b'{"sub":"x","iat":1,"exp":99999999999}').decode(),
-    "signature": "c2ln",
-})
+ACCESS_TOKEN = json.dumps(
+    {
+        "protected": base64.b64encode(b'{"alg":"conjur.org/slosilo/v2"}').decode(),
+        "payload": base64.b64encode(b'{"sub":"x","iat":1,"exp":99999999999}').decode(),
+        "signature": "c2ln",
+    }
+)
 
 
 class Conjur(http.server.BaseHTTPRequestHandler):
@@ -68,16 +70,24 @@ def self_signed(directory):
     now = datetime.datetime.now(datetime.UTC)
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
     certificate = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(1).not_valid_before(now - datetime.timedelta(hours=1))
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256()))
+        .sign(key, hashes.SHA256())
+    )
     pem, private = directory / "conjur.pem", directory / "key.pem"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8,
-                                          serialization.NoEncryption()))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
     return pem, private
 
 
@@ -102,12 +112,14 @@ class ReadersTest(unittest.TestCase):
         # As the agent writes them.
         (cls.root / "etc/conjur.conf").write_text(
             f"account: myorg\nappliance_url: {cls.url}\ncert_file: /etc/conjur.pem\n"
-            "netrc_path: /etc/conjur.identity\ncredential_storage: file\nplugins: []\n")
+            "netrc_path: /etc/conjur.identity\ncredential_storage: file\nplugins: []\n"
+        )
 
     def identity(self, key):
         """Writes the identity file with a key."""
         (self.root / "etc/conjur.identity").write_text(
-            f"machine {self.url}/authn\n  login {LOGIN}\n  password {key}\n")
+            f"machine {self.url}/authn\n  login {LOGIN}\n  password {key}\n"
+        )
 
     def run_reader(self, reader, variable):
         """The finished process of a reader."""

@@ -46,7 +46,7 @@ class Gate:
             return
         service, name, access_key = describe(instance, method, path, headers)
         entry = {"at": round(time.time(), 3), "name": name, "access_key": access_key, "status": None}
-        self.log = [*self.log[1 - LOG_LENGTH:], entry]
+        self.log = [*self.log[1 - LOG_LENGTH :], entry]
         if fault := self.next_fault(service, name):
             await asyncio.sleep(fault.get("delay", 0))
             if "status" in fault:
@@ -129,7 +129,7 @@ def describe(instance, method, path, headers):
 def error_body(service, code):
     """An injected error in the service's own form: (body, headers)."""
     if service == "s3":
-        text = f"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>injected</Message></Error>"
+        text = f"<Error><Code>{code}</Code><Message>injected</Message></Error>"
         return text.encode(), {"content-type": "application/xml"}
     text = json.dumps({"__type": code, "message": "injected"})
     return text.encode(), {"content-type": "application/x-amz-json-1.1"}

@@ -11,7 +11,7 @@ import json
 import re
 
 from ministack.core import iam_actions, iam_evaluator
-from ministack.core.responses import get_account_id, get_region
+from ministack.core.responses import get_region
 from ministack.core.router import extract_access_key_id
 from ministack.services import s3
 
@@ -114,13 +114,15 @@ def hide_missing_object(path, headers, query, reply):
     if not key or b"NoSuchBucket" in reply[2]:
         return reply
     denied = iam_evaluator.enforce(
-        extract_access_key_id(headers, query), "s3:ListBucket", "s3", get_region(),
+        extract_access_key_id(headers, query),
+        "s3:ListBucket",
+        "s3",
+        get_region(),
         resource_arn=f"arn:aws:s3:::{bucket}",
     )
     if not denied:
         return reply
-    text = ("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code>"
-            f"<Message>Access Denied to {get_account_id()}</Message></Error>")
+    text = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
     return 403, {"Content-Type": "application/xml"}, text.encode()
 
 

@@ -145,19 +145,21 @@ def new_session(instance, expires):
         raise KeyError(f"the instance's role {instance.role} does not exist")
     access_key, secret_key = imds._gen_session_access_key(), imds._gen_secret()
     token = imds._gen_session_token()
-    sts.register_session(access_key, {
-        "AccountId": account,
-        "Arn": f"arn:aws:sts::{account}:assumed-role/{instance.role}/{instance.instance_id}",
-        "Expiration": expires,
-        "PrincipalType": "AssumedRole",
-        "SecretAccessKey": secret_key,
-        "SessionPolicies": None,
-        "SessionTags": [],
-        "SessionToken": token,
-        "UserId": f"{role['RoleId']}:{instance.instance_id}",
-    })
-    return {"AccessKeyId": access_key, "SecretAccessKey": secret_key, "Token": token,
-            "Expires": expires}
+    sts.register_session(
+        access_key,
+        {
+            "AccountId": account,
+            "Arn": f"arn:aws:sts::{account}:assumed-role/{instance.role}/{instance.instance_id}",
+            "Expiration": expires,
+            "PrincipalType": "AssumedRole",
+            "SecretAccessKey": secret_key,
+            "SessionPolicies": None,
+            "SessionTags": [],
+            "SessionToken": token,
+            "UserId": f"{role['RoleId']}:{instance.instance_id}",
+        },
+    )
+    return {"AccessKeyId": access_key, "SecretAccessKey": secret_key, "Token": token, "Expires": expires}
 
 
 def timestamp(seconds):

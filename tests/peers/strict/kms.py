@@ -51,11 +51,13 @@ def encrypt(request, plain_encrypt):
     nonce = os.urandom(NONCE_SIZE)
     sealed = cipher_of(key).encrypt(nonce, plaintext, associated_data(request))
     blob = key["KeyId"].encode() + MARKER + nonce + sealed
-    return json_response({
-        "KeyId": key["Arn"],
-        "CiphertextBlob": base64.b64encode(blob).decode(),
-        "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-    })
+    return json_response(
+        {
+            "KeyId": key["Arn"],
+            "CiphertextBlob": base64.b64encode(blob).decode(),
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }
+    )
 
 
 def decrypt(request, plain_decrypt):
@@ -73,7 +75,7 @@ def decrypt(request, plain_decrypt):
     if wanted and "_symmetric_key" not in wanted:
         return plain_decrypt(request)
     key = kms._resolve_key(blob[:KEY_ID_SIZE].decode("utf-8", "ignore"))
-    marker = blob[KEY_ID_SIZE:KEY_ID_SIZE + len(MARKER)]
+    marker = blob[KEY_ID_SIZE : KEY_ID_SIZE + len(MARKER)]
     if len(blob) <= HEADER_SIZE + TAG_SIZE or not key or marker != MARKER:
         return invalid_ciphertext()
     if wanted and wanted["KeyId"] != key["KeyId"]:
@@ -81,16 +83,18 @@ def decrypt(request, plain_decrypt):
         return error_response_json("IncorrectKeyException", message, 400)
     if refusal := kms._check_key_state(key):
         return refusal
-    nonce, sealed = blob[HEADER_SIZE - NONCE_SIZE:HEADER_SIZE], blob[HEADER_SIZE:]
+    nonce, sealed = blob[HEADER_SIZE - NONCE_SIZE : HEADER_SIZE], blob[HEADER_SIZE:]
     try:
         plaintext = cipher_of(key).decrypt(nonce, sealed, associated_data(request))
     except InvalidTag:
         return invalid_ciphertext()
-    return json_response({
-        "KeyId": key["Arn"],
-        "Plaintext": base64.b64encode(plaintext).decode(),
-        "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-    })
+    return json_response(
+        {
+            "KeyId": key["Arn"],
+            "Plaintext": base64.b64encode(plaintext).decode(),
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }
+    )
 
 
 def context_refusal(request):

@@ -1,16 +1,19 @@
 #!/usr/bin/env bash
-# Makes target/peers/venv: the Python programs that the tests run and the project did not write.
+# Makes target/NAME/venv, a Python virtual environment with exactly what REQUIREMENTS names:
 #
-# Does nothing when the environment is there and was made from the same requirements by the
-# same interpreter. Needs a package index for pip the first time, and nothing else.
+#     venv.sh NAME REQUIREMENTS
+#
+# Does nothing when it is there and was made from the same requirements by the same interpreter.
+# Needs a package index for pip the first time, and nothing else.
 set -euo pipefail
-cd "$(dirname "$0")/../.."
 
-requirements=tests/peers/requirements.txt
-home=target/peers
+name=$1
+requirements=$2
+home=target/$name
 venv=$home/venv
 stamp=$home/stamp
 
+cd "$(dirname "$0")/../.."
 bash tests/setup/need.sh python
 python=python3
 $python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -19,7 +22,7 @@ $python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2
 # The place is part of the stamp: a virtual environment does not survive a move.
 wanted=$(printf '%s\n%s\n' "$PWD" "$($python -VV)" | cat - "$requirements" | sha256sum | cut -d' ' -f1)
 
-# Two runs at once (a test and a benchmark) must not build it twice over each other.
+# Two runs at once (a test and a benchmark) must not build it over each other.
 mkdir -p "$home"
 exec 9>"$home/lock"
 flock 9
@@ -27,12 +30,12 @@ if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; t
     exit 0
 fi
 
-echo "Installing the test peers into $venv (a minute, once)" >&2
+echo "Installing $requirements into $venv, once" >&2
 rm -rf "$venv" "$stamp"
 "$python" -m venv "$venv"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --requirement "$requirements" >&2 || {
-    echo "The test peers could not be installed. Once pip can reach its index, run: make peers" >&2
+    echo "It could not be installed. Once pip can reach its index, run the same command again." >&2
     rm -rf "$venv"
     exit 69
 }

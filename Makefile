@@ -1,0 +1,92 @@
+# What people run is what CI runs. `make` alone lists the targets.
+#
+# Each target first makes sure of what it needs (tests/setup/need.sh): it is installed when that
+# is allowed, else the exact command is printed. Downloads come from cargo, pip and apt alone, as
+# the machine has them configured; everything made is under target/ and fuzz/.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+CARGO ?= cargo
+need := bash tests/setup/need.sh
+venv := bash tests/setup/venv.sh
+peers := target/peers/venv/bin
+lint := target/lint/venv/bin
+
+# Seconds that `make fuzz` spends on each of its targets.
+FUZZ_SECONDS ?= 20
+
+.PHONY: help
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: cc ## builds everything and tells the whole story on this machine, in a minute
+	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo
+
+.PHONY: demo-up
+demo-up: cc ## keeps the demo's servers running and prints how to try the commands by hand
+	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo -- up
+
+.PHONY: test
+test: cc peers ## runs every test: Rust, end to end, the peers
+	$(CARGO) test --locked --workspace
+	$(peers)/python -m unittest discover --start-directory tests/peers
+
+.PHONY: check
+check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+
+.PHONY: contract
+contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRINT_CONTRACT_URL
+	$(CARGO) test --locked -p imprint-stack --test contract
+
+.PHONY: bench
+bench: cc peers ## what one enrollment costs, beside awscli, boto3 and curl
+	$(CARGO) build --locked --release -p imprint
+	$(CARGO) build --locked --release -p imprint-rotator
+	$(CARGO) run --locked --release -p imprint-e2e --bin bench
+
+.PHONY: fuzz
+fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each
+	@$(need) cc cxx
+	bash fuzz/run.sh $(FUZZ_SECONDS)
+
+.PHONY: fmt
+fmt: lint-tools ## formats Rust and Python
+	$(CARGO) fmt --all
+	$(lint)/ruff check --quiet --select I --fix tests
+	$(lint)/ruff format --quiet tests
+
+.PHONY: peers
+peers: ## installs what the tests run and did not write (ministack, Conjur SDK, Ansible, ...)
+	@$(venv) peers tests/peers/requirements.txt
+
+# The parts of `check`, and what the targets above stand on.
+
+.PHONY: cc
+cc:
+	@$(need) cc
+
+.PHONY: lint-tools
+lint-tools:
+	@$(venv) lint tests/setup/lint.txt
+
+.PHONY: deny
+deny: cc
+	bash tests/setup/cargo_deny.sh check --hide-inclusion-graph bans licenses sources
+
+.PHONY: ruff
+ruff: lint-tools
+	$(lint)/ruff format --quiet --diff tests
+	$(lint)/ruff check --quiet tests
+	git ls-files -z '*.sh' .ci/run | xargs -0 -r $(lint)/shellcheck --external-sources
+
+.PHONY: tidy
+tidy:
+	@$(need) python
+	@python3 tests/tidy.py
