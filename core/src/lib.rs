@@ -4,11 +4,14 @@
 //! ([`sealed`]) is their only contract; the calls to Conjur (`conjur`) and AWS (`aws`) are here so
 //! that both speak them alike.
 
+pub mod conjur;
 pub mod door;
 pub mod error;
 pub mod name;
+pub mod retry;
 pub mod sealed;
 pub mod second;
+pub mod settings;
 pub mod token;
 
 pub use error::{Class, Classified};
