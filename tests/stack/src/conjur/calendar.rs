@@ -15,7 +15,9 @@ impl Clock {
     /// Milliseconds since 1970, as this server sees it.
     pub(super) fn now_ms(&self) -> i64 {
         let machine = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(machine.as_millis()).unwrap_or(i64::MAX).saturating_add(self.offset_ms.load(Ordering::SeqCst))
+        i64::try_from(machine.as_millis())
+            .unwrap_or(i64::MAX)
+            .saturating_add(self.offset_ms.load(Ordering::SeqCst))
     }
 
     /// Moves this server's time forward.
@@ -77,7 +79,8 @@ fn parse_date(date: &str) -> Option<i64> {
         return None;
     }
     let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
-    ((1..=12).contains(&month) && day >= 1 && day <= days_in(year, month)).then(|| days_from_civil(year, month, day))
+    ((1..=12).contains(&month) && day >= 1 && day <= days_in(year, month))
+        .then(|| days_from_civil(year, month, day))
 }
 
 fn parse_time(time: &str) -> Option<i64> {
@@ -145,7 +148,10 @@ fn split(seconds: i64) -> (String, String) {
     let day = of_year - (153 * shifted + 2) / 5 + 1;
     let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (format!("{year:04}-{month:02}-{day:02}"), format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60))
+    (
+        format!("{year:04}-{month:02}-{day:02}"),
+        format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60),
+    )
 }
 
 #[cfg(test)]

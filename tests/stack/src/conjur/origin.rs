@@ -13,8 +13,12 @@ pub(super) fn client_ip(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) ->
     if !is_trusted(peer, trusted) {
         return Ok(peer);
     }
-    let said: Vec<&str> =
-        headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).collect();
+    let said: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .collect();
     for entry in said.iter().rev().map(|entry| entry.trim()).filter(|entry| !entry.is_empty()) {
         let address: IpAddr = entry.parse().map_err(|_| Reply::bare_crash())?;
         if !is_trusted(address, trusted) {

@@ -12,12 +12,20 @@ use super::reply::Reply;
 pub(super) type Params = Map<String, Value>;
 
 /// Query and body together; the body wins. 1.22.3 takes a body without a content type for nothing, 1.24.0 for a form.
-pub(super) fn parse(query: &str, headers: &HeaderMap, body: &[u8], version: Version) -> Result<Params, Reply> {
+pub(super) fn parse(
+    query: &str,
+    headers: &HeaderMap,
+    body: &[u8],
+    version: Version,
+) -> Result<Params, Reply> {
     let mut params = form(query.as_bytes())?;
-    let given = headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    let given =
+        headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
     let kind = given.as_deref().map(|value| value.split(';').next().unwrap_or_default().trim());
     match (kind, version) {
-        (Some("application/x-www-form-urlencoded"), _) | (None | Some(""), Version::V1_24_0) => params.extend(form(body)?),
+        (Some("application/x-www-form-urlencoded"), _) | (None | Some(""), Version::V1_24_0) => {
+            params.extend(form(body)?)
+        }
         (Some("application/json"), _) if !body.is_empty() => {
             match serde_json::from_slice(body).map_err(|_| Reply::head(400))? {
                 Value::Object(object) => params.extend(object),
@@ -38,7 +46,8 @@ pub(super) fn form(text: &[u8]) -> Result<Params, Reply> {
     for pair in text.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
         let mut sides = pair.splitn(2, |byte| *byte == b'=');
         let key = decode(sides.next().unwrap_or_default(), true)?;
-        let value = sides.next().map(|value| decode(value, true)).transpose()?.map_or(Value::Null, Value::from);
+        let value =
+            sides.next().map(|value| decode(value, true)).transpose()?.map_or(Value::Null, Value::from);
         insert(&mut params, &key, value);
     }
     Ok(params)
@@ -78,7 +87,8 @@ fn nest(slot: &mut Value, rest: &str, value: Value) {
 
 /// Percent-decoding; `+` means a space in forms and queries, and itself in paths.
 pub(super) fn decode(text: &[u8], plus_is_space: bool) -> Result<String, Reply> {
-    let spaced: Vec<u8> = text.iter().map(|byte| if plus_is_space && *byte == b'+' { b' ' } else { *byte }).collect();
+    let spaced: Vec<u8> =
+        text.iter().map(|byte| if plus_is_space && *byte == b'+' { b' ' } else { *byte }).collect();
     let bytes: Vec<u8> = percent_encoding::percent_decode(&spaced).collect();
     let text = String::from_utf8(bytes).map_err(|_| Reply::argument("invalid byte sequence in UTF-8"))?;
     if text.contains('\0') { Err(Reply::argument("string contains null byte")) } else { Ok(text) }
@@ -97,7 +107,10 @@ mod tests {
     fn brackets_nest() {
         check("id=a&id=b", serde_json::json!({"id": "b"}));
         check("cidr%5B%5D=10.0.0.0%2F8&cidr[]=::1", serde_json::json!({"cidr": ["10.0.0.0/8", "::1"]}));
-        check("annotations%5Bauthn%2Fapi-key%5D=true&annotations[a]=", serde_json::json!({"annotations": {"authn/api-key": "true", "a": ""}}));
+        check(
+            "annotations%5Bauthn%2Fapi-key%5D=true&annotations[a]=",
+            serde_json::json!({"annotations": {"authn/api-key": "true", "a": ""}}),
+        );
         check("members&member=x+y", serde_json::json!({"members": null, "member": "x y"}));
         check("", serde_json::json!({}));
     }

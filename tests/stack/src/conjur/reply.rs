@@ -29,9 +29,13 @@ impl Reply {
     /// Any JSON text, with `&`, `<`, `>` and the line separators escaped as Rails escapes them.
     pub(super) fn json(status: u16, value: &Value) -> Self {
         let mut text = value.to_string();
-        for (raw, escaped) in
-            [("&", "\\u0026"), ("<", "\\u003c"), (">", "\\u003e"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")]
-        {
+        for (raw, escaped) in [
+            ("&", "\\u0026"),
+            ("<", "\\u003c"),
+            (">", "\\u003e"),
+            ("\u{2028}", "\\u2028"),
+            ("\u{2029}", "\\u2029"),
+        ] {
             if text.contains(raw) {
                 text = text.replace(raw, escaped);
             }
@@ -114,7 +118,8 @@ impl Reply {
     /// The HTTP response, with the request id that every Rails reply carries.
     pub(super) fn into_response(self, request_id: &str) -> Response<Bytes> {
         let mut response = Response::new(Bytes::from(self.body));
-        *response.status_mut() = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() =
+            StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if let Some(content_type) = self.content_type {
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         }
