@@ -14,6 +14,9 @@ pub mod imds;
 pub mod kms;
 pub mod s3;
 pub mod server;
+pub mod stack;
+
+pub use stack::{Options, Stack};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

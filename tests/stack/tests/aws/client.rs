@@ -2,11 +2,14 @@
 
 use hmac::{Hmac, KeyInit, Mac};
 use imprint_stack::aws::Keys;
+use imprint_stack::ca::Ca;
 use jiff::Timestamp;
+use rustls::pki_types::{CertificateDer, ServerName};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 
 /// A request about to be sent to a server on this port of 127.0.0.1.
 #[derive(Clone)]
@@ -79,8 +82,28 @@ impl Call {
         self
     }
 
+    /// Sends it in the clear.
     pub fn send(&self) -> Reply {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        self.exchange(TcpStream::connect(("127.0.0.1", self.port)).unwrap())
+    }
+
+    /// Sends it over TLS to a server that this authority vouches for.
+    pub fn send_tls(&self, ca: &Ca) -> Reply {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(ca.der())).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").unwrap();
+        let client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        let socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        self.exchange(rustls::StreamOwned::new(client, socket))
+    }
+
+    fn exchange(&self, mut socket: impl Read + Write) -> Reply {
         let question = if self.query.is_empty() { "" } else { "?" };
         let mut text = format!("{} {}{question}{} HTTP/1.1\r\n", self.method, self.path, self.query);
         for (name, value) in &self.headers {

@@ -5,3 +5,4 @@ mod client;
 mod imds;
 mod kms;
 mod s3;
+mod stack;
