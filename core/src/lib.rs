@@ -1,9 +1,10 @@
 //! What Imprint's agent and rotator must agree on, and nothing else.
 //!
 //! No command line, no Lambda, no systemd, no files: those are the programs'. The sealed token
-//! ([`sealed`]) is their only contract; the calls to Conjur (`conjur`) and AWS (`aws`) are here so
+//! ([`sealed`]) is their only contract; the calls to Conjur ([`conjur`]) and AWS ([`aws`]) are here so
 //! that both speak them alike.
 
+pub mod aws;
 pub mod conjur;
 pub mod door;
 pub mod error;
