@@ -235,6 +235,7 @@ async fn serve<S: Service>(
     let port = listener.local_addr().expect("a bound socket").port();
     ready.send(port).expect("a caller that waits");
     let mut listener = Some(listener);
+    // Whoever sends here yields once, so that the connections see it before the caller goes on.
     let (cut, watched) = watch::channel(());
     loop {
         let accepted = async {
@@ -250,6 +251,7 @@ async fn serve<S: Service>(
                 Some(Command::Pause(done)) => {
                     listener = None;
                     cut.send_replace(());
+                    tokio::task::yield_now().await;
                     done.send(()).expect("a caller that waits");
                 }
                 Some(Command::Resume(done)) => {
@@ -260,7 +262,6 @@ async fn serve<S: Service>(
                 }
                 Some(Command::Cut(done)) => {
                     cut.send_replace(());
-                    // The connections see it before this returns to the caller.
                     tokio::task::yield_now().await;
                     done.send(()).expect("a caller that waits");
                 }
