@@ -88,7 +88,7 @@ impl Reply {
     pub fn minted(&self, ask: &Mint<'_>) -> Result<Vec<Minted>, Error> {
         let tokens: Vec<TokenRow> = self.json()?;
         let tokens = tokens.into_iter().map(|row| self.token(row)).collect::<Result<Vec<_>, _>>()?;
-        if tokens.len() != usize::try_from(ask.count).unwrap_or(usize::MAX) {
+        if tokens.is_empty() || tokens.len() != usize::try_from(ask.count).unwrap_or(usize::MAX) {
             return Err(self.unexpected(format!(
                 "has {} tokens; {} were asked for",
                 tokens.len(),
