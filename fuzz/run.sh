@@ -20,7 +20,7 @@ fi
 
 host=$(rustc -vV | sed -n 's/^host: //p')
 # What cargo-fuzz passes, without the sanitizer. Only for the host's target, not build scripts.
-coverage="--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module"
+coverage="--cfg fuzzing -Cpasses=sancov-module"
 for argument in level=4 inline-8bit-counters pc-table trace-compares; do
     coverage+=" -Cllvm-args=-sanitizer-coverage-$argument"
 done
