@@ -134,6 +134,12 @@ impl<'a> Table<'a> {
         self.values.is_some()
     }
 
+    /// Whether the table has this key, whatever its value.
+    #[must_use]
+    pub fn has(&self, key: &str) -> bool {
+        self.find_in(key).is_some()
+    }
+
     /// A setting that may be left out. Also `None` when it is wrong, which is then noted.
     pub fn optional<T>(&mut self, key: &'static str, kind: impl Fn(&Value<'_>) -> Read<T>) -> Option<T> {
         let (span, value) = self.find(key)?;

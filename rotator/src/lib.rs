@@ -1,5 +1,34 @@
-//! Placeholder.
-/// Runs the program.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The rotator: mints host factory tokens at Conjur, seals them with KMS and publishes them in S3.
+//!
+//! One program for a Lambda function and for a command line, which also serves cron and systemd
+//! timers. The decision is in [`plan`], a pure function; the story is in [`rotate`], told over
+//! [`effects::Effects`], which is also the list of permissions; [`config`], [`policy`] and [`label`]
+//! say in which terms.
+
+mod cli;
+pub mod config;
+pub mod effects;
+pub mod label;
+mod lambda;
+mod logging;
+pub mod plan;
+pub mod policy;
+pub mod rotate;
+pub mod status;
+
+use std::process::ExitCode;
+
+/// Runs the program: as a Lambda function where Lambda's environment says so, else as a command.
+#[must_use]
+pub fn main() -> ExitCode {
+    // One thread is enough for work that waits for servers.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return cli::failed_to_start(&error),
+    };
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_some() {
+        runtime.block_on(lambda::run())
+    } else {
+        runtime.block_on(cli::run(std::env::args_os()))
+    }
 }

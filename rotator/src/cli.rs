@@ -1,0 +1,203 @@
+//! The command line. What people read goes to standard output, problems and logs to standard error;
+//! the exit code is the worst class, after sysexits(3).
+
+use crate::config::{self, Config};
+use crate::effects::{self, Effects as _, Real};
+use crate::logging::{self, Form};
+use crate::rotate::{self, Ask, Run};
+use crate::status::{self, Status};
+use clap::{Parser, Subcommand};
+use imprint_core::error::{Class, Classified, chain};
+use imprint_core::name::FactoryId;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+#[derive(Debug, Parser)]
+#[command(name = "imprint-rotator", version, about = "Mints, seals and publishes Conjur host factory tokens")]
+struct Cli {
+    /// The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Say more on standard error
+    #[arg(long, short, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Replace each published token that is due, missing or no longer known to Conjur
+    Rotate {
+        /// Replace it in any case
+        #[arg(long)]
+        now: bool,
+        /// Only this factory of the configuration; may be repeated
+        #[arg(long = "factory", value_name = "ID")]
+        factories: Vec<FactoryId>,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what is published for each factory, and what Conjur says of it
+    Status {
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Effect(#[from] effects::Error),
+    #[error(transparent)]
+    Run(#[from] rotate::Error),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Effect(error) => error.class(),
+            Self::Run(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Effect(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+        }
+    }
+}
+
+/// Runs a command.
+pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and go to standard output.
+            let _nobody = error.print();
+            return if error.use_stderr() { ended(Some(Class::Usage)) } else { ExitCode::SUCCESS };
+        }
+    };
+    let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
+    logging::start(Form::Words, level);
+    match command(cli).await {
+        Ok(class) => ended(class),
+        Err(error) => {
+            complain(&error);
+            ended(Some(error.class()))
+        }
+    }
+}
+
+/// When not even the runtime could be started.
+pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
+    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: the runtime cannot start: {error}");
+    ended(Some(Class::Bug))
+}
+
+async fn command(cli: Cli) -> Result<Option<Class>, Error> {
+    let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
+    let on = Real::new(Rc::clone(&config)).await?;
+    match cli.command {
+        Command::Rotate { now, factories, json } => {
+            let ask = Ask { now, factories };
+            let within = config.policy.longest_run();
+            let run = Run::new(&config, &ask, on.now(), within, fastrand::Rng::new());
+            let report = run.rotate(&on).await?;
+            if json {
+                say(format_args!("{:#}", report.to_json()));
+            } else {
+                for outcome in &report.factories {
+                    say(outcome);
+                }
+            }
+            Ok(report.class())
+        }
+        Command::Status { json } => {
+            let status = Status::ask(&config, &on).await?;
+            if json {
+                say(format_args!("{:#}", status.to_json()))
+            } else {
+                say(status::Table(&status))
+            }
+            Ok(status.class())
+        }
+    }
+}
+
+fn ended(class: Option<Class>) -> ExitCode {
+    class.map_or(ExitCode::SUCCESS, |class| ExitCode::from(class.exit_code()))
+}
+
+/// The one place that writes to standard output. A reader that has gone (`| head`) is no failure.
+fn say(what: impl fmt::Display) {
+    let _gone = writeln!(std::io::stdout(), "{what}");
+}
+
+/// What failed, why, and what to do; each problem of a configuration on a line of its own.
+fn complain(error: &Error) {
+    let mut text = match error {
+        Error::Config(config::Error::Settings { path, source }) => source
+            .0
+            .iter()
+            .map(|problem| format!("{}: {problem}", path.display()))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Error::Config(_) | Error::Effect(_) | Error::Run(_) => chain(error),
+    };
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_is_asked_for() {
+        let check = |line: &str, wanted: Result<&str, ()>| {
+            let parsed = Cli::try_parse_from(line.split_whitespace());
+            match wanted {
+                Ok(debug) => assert_eq!(format!("{:?}", parsed.unwrap().command), debug, "{line}"),
+                Err(()) => assert!(parsed.is_err_and(|e| e.use_stderr()), "{line}"),
+            }
+        };
+        check("r rotate", Ok("Rotate { now: false, factories: [], json: false }"));
+        check(
+            "r rotate --now --factory a/b --factory c --config x",
+            Ok("Rotate { now: true, factories: [FactoryId(\"a/b\"), FactoryId(\"c\")], json: false }"),
+        );
+        check("r status --json", Ok("Status { json: true }"));
+        check("r", Err(()));
+        check("r rotate --factory a*", Err(()));
+        check("r rotate --api-key x", Err(()));
+        check("r enroll", Err(()));
+    }
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(ended(None), ExitCode::SUCCESS);
+        assert_eq!(ended(Some(Class::Refused)), ExitCode::from(77));
+    }
+}

@@ -1,0 +1,236 @@
+//! The rotator's configuration: one TOML file, every problem of it told at once.
+//!
+//! No secret stands in it: the API key comes from a file of its own or from the environment. How
+//! the file is read is in `read`; where it lies is asked here, once, through a function, so that
+//! tests never touch the process environment.
+
+mod read;
+
+use crate::label::Deployment;
+use crate::policy::Policy;
+use imprint_core::door::CaBundle;
+use imprint_core::error::{Class, Classified};
+use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
+use imprint_core::sealed::{Binding, Scope};
+use imprint_core::second::Second;
+use imprint_core::settings::Problems;
+use imprint_core::token::{ApiKey, Fingerprint};
+use ipnet::IpNet;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// The environment variable that names the configuration file.
+pub const FILE_VARIABLE: &str = "IMPRINT_ROTATOR_CONFIG";
+
+/// The environment variable that holds the rotator's own API key.
+pub const KEY_VARIABLE: &str = "IMPRINT_ROTATOR_API_KEY";
+
+/// The largest CA file and key file that are read, in bytes.
+const LARGEST_FILE: u64 = 256 * 1024;
+
+/// A checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Conjur account.
+    pub account: Account,
+    /// Where agents send everything but the redeem.
+    pub appliance_url: ApplianceUrl,
+    /// Where the rotator itself speaks to Conjur, and agents redeem.
+    pub leader_url: ApplianceUrl,
+    /// Whom to trust as Conjur; the public roots when `None`.
+    pub ca: Option<CaBundle>,
+    /// The rotator's login, `host/...` or a user's name.
+    pub login: String,
+    /// Where its API key lies, when not in the environment.
+    pub api_key_file: Option<PathBuf>,
+    /// Which tokens are ours.
+    pub deployment: Deployment,
+    /// S3 and KMS.
+    pub aws: Aws,
+    /// The windows of a token's life.
+    pub policy: Policy,
+    /// Whether expired tokens of ours are deleted at Conjur, which needs `update` on the factory.
+    pub revoke: bool,
+    /// How many factories are worked on at once.
+    pub concurrency: usize,
+    /// The host factories, by id.
+    pub factories: Vec<Factory>,
+}
+
+/// Where sealed tokens go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Aws {
+    /// The region; the environment's or the profile's when `None`.
+    pub region: Option<String>,
+    /// The bucket.
+    pub bucket: String,
+    /// The account that must own it: a bucket of the same name elsewhere is refused.
+    pub bucket_owner: String,
+    /// The key: an id, an ARN or an alias.
+    pub key: String,
+    /// Roots beside the public ones: a proxy that opens TLS.
+    pub ca: Option<CaBundle>,
+}
+
+/// One host factory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Factory {
+    /// Its identifier without account and kind.
+    pub id: FactoryId,
+    /// The policy branch of its hosts.
+    pub hosts_branch: Branch,
+    /// Where its agents redeem.
+    pub leader_url: ApplianceUrl,
+    /// Networks that Conjur takes its tokens from; empty for any.
+    pub cidr: Vec<IpNet>,
+    /// Over how long a wave of boots spreads its redeems.
+    pub spread: Duration,
+}
+
+/// Why there is no configuration, or no API key.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither the command line nor the environment names a file.
+    #[error("no configuration: give --config FILE or set {FILE_VARIABLE}")]
+    None,
+    /// No API key in file or environment.
+    #[error("no API key for {login}: set api_key_file in the configuration, or {KEY_VARIABLE}")]
+    NoKey {
+        /// Whose.
+        login: String,
+    },
+    /// A key that is none.
+    #[error("the API key of {from} cannot be used")]
+    Key {
+        /// File or variable.
+        from: String,
+        /// What is wrong with it, without it.
+        #[source]
+        source: imprint_core::token::Error,
+    },
+    /// A file cannot be read.
+    #[error("{} cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file's settings are wrong.
+    #[error("{}", path.display())]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Everything that is wrong.
+        #[source]
+        source: Problems,
+    },
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::None
+            | Self::NoKey { .. }
+            | Self::Key { .. }
+            | Self::Read { .. }
+            | Self::Settings { .. } => Class::Config,
+        }
+    }
+}
+
+impl Config {
+    /// Reads the file that the command line names, or else the environment.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be read, or anything in it is wrong.
+    pub fn load(named: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let path = named
+            .map(Path::to_owned)
+            .or_else(|| environment(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from))
+            .ok_or(Error::None)?;
+        let text = read_file(&path)?;
+        // A path in the file is meant from where the file lies.
+        let beside = path.parent().unwrap_or(Path::new("")).to_owned();
+        Self::parse(&text, &|name| read_file(&beside.join(name)))
+            .map(|config| Self { api_key_file: config.api_key_file.map(|name| beside.join(name)), ..config })
+            .map_err(|source| Error::Settings { path, source })
+    }
+
+    /// Reads a text; `file` gives the content of the files that it names.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn parse(
+        text: &str,
+        file: &dyn Fn(&Path) -> Result<Zeroizing<String>, Error>,
+    ) -> Result<Self, Problems> {
+        read::config(text, file)
+    }
+
+    /// The rotator's own API key: from its file, or else from the environment. It is read again for
+    /// every run, since it may have been replaced meanwhile.
+    ///
+    /// # Errors
+    /// When there is none or it is no API key.
+    pub fn api_key(&self, environment: impl Fn(&str) -> Option<String>) -> Result<ApiKey, Error> {
+        let (from, text) = match &self.api_key_file {
+            Some(path) => (path.display().to_string(), read_file(path)?),
+            None => {
+                let value = environment(KEY_VARIABLE).filter(|value| !value.is_empty());
+                let value = value.ok_or_else(|| Error::NoKey { login: self.login.clone() })?;
+                (KEY_VARIABLE.to_owned(), Zeroizing::new(value))
+            }
+        };
+        // Editors and echo leave a newline, which would be part of the key.
+        let key = Zeroizing::new(text.trim_ascii().to_owned());
+        ApiKey::new(key).map_err(|source| Error::Key { from, source })
+    }
+
+    /// The clear fields of a token of `factory` that is sealed now.
+    #[must_use]
+    pub fn binding(
+        &self,
+        factory: &Factory,
+        fingerprint: Fingerprint,
+        rotation_id: &str,
+        issued_at: Second,
+        expires_at: Second,
+    ) -> Binding {
+        Binding {
+            account: self.account.clone(),
+            host_factory: factory.id.clone(),
+            appliance_url: self.appliance_url.clone(),
+            leader_url: factory.leader_url.clone(),
+            ca_sha256: self.ca.as_ref().map(CaBundle::digests).unwrap_or_default(),
+            issued_at,
+            expires_at,
+            cidr: factory.cidr.clone(),
+            fingerprint,
+            rotation_id: rotation_id.to_owned(),
+            spread_s: u32::try_from(factory.spread.as_secs()).unwrap_or(u32::MAX),
+            scope: Scope::Layer,
+            hosts_branch: factory.hosts_branch.clone(),
+        }
+    }
+}
+
+/// A bounded file's text, wiped when dropped: it may be a key.
+fn read_file(path: &Path) -> Result<Zeroizing<String>, Error> {
+    let refuse = |source| Error::Read { path: path.to_owned(), source };
+    let mut text = Zeroizing::new(String::new());
+    let file = std::fs::File::open(path).map_err(refuse)?;
+    // One byte more than the largest tells a file that is too large.
+    let read = file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(refuse)?;
+    if read as u64 > LARGEST_FILE {
+        let why = format!("it has more than {LARGEST_FILE} bytes");
+        return Err(refuse(io::Error::new(io::ErrorKind::InvalidData, why)));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! [`Effects`]: everything the rotator does to the world, which is also the list of permissions it
+//! needs, in the order of its IAM policy and of its Conjur permits. [`Real`] does them.
+
+use crate::config::{self, Config};
+use imprint_core::aws::{self, Aws, Bucket, ETag, Encrypted, Kms, Object, Only};
+use imprint_core::conjur::{self, Conjur, Factory, Mint, Minted, Revoked};
+use imprint_core::door::{self, Door, Trust};
+use imprint_core::error::{Class, Classified};
+use imprint_core::second::Second;
+use imprint_core::token::{AccessToken, Token};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// One method for one IAM action or Conjur privilege. None of them repeats anything by itself.
+#[expect(async_fn_in_trait, reason = "flows run on one thread and nothing is spawned, so no Send is needed")]
+pub trait Effects {
+    /// `kms:Encrypt` on the key.
+    async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error>;
+    /// `kms:Decrypt` on the key, for the read back.
+    async fn decrypt(&self, ciphertext: &[u8], context: &Context) -> Result<Zeroizing<Vec<u8>>, Error>;
+    /// `s3:GetObject` on `factories/*`; with `s3:ListBucket`, or an absent object looks forbidden.
+    async fn fetch(&self, key: &str) -> Result<Object, Error>;
+    /// `s3:PutObject` on `factories/*`, always under a condition.
+    async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error>;
+    /// Conjur: the login itself.
+    async fn authenticate(&self) -> Result<AccessToken, Error>;
+    /// Conjur: any privilege on a factory shows it with its tokens.
+    async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error>;
+    /// Conjur: `execute` on the factory.
+    async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error>;
+    /// Conjur: `update` on the factory.
+    async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error>;
+    /// The wall clock.
+    fn now(&self) -> Second;
+}
+
+/// A KMS encryption context.
+pub type Context = BTreeMap<String, String>;
+
+/// Why an effect failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// S3 or KMS.
+    #[error(transparent)]
+    Aws(#[from] aws::Error),
+    /// The rotator's own settings or key.
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    /// Conjur.
+    #[error(transparent)]
+    Conjur(#[from] conjur::Error),
+    /// No HTTP client could be made.
+    #[error("no way to Conjur")]
+    Door(#[from] door::Error),
+}
+
+impl Error {
+    /// Conjur no longer takes the access token.
+    #[must_use]
+    pub fn is_unauthorized(&self) -> bool {
+        matches!(self, Self::Conjur(error) if error.is_unauthorized())
+    }
+
+    /// Somebody else's put came first.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Aws(error) if error.is_conflict())
+    }
+
+    /// There is no such object.
+    #[must_use]
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Aws(error) if error.is_absent())
+    }
+
+    /// Conjur may have done what it was asked for, although no good answer came.
+    #[must_use]
+    pub fn is_unknown_outcome(&self) -> bool {
+        matches!(self, Self::Conjur(error) if error.is_unknown_outcome())
+    }
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Aws(error) => error.class(),
+            Self::Config(error) => error.class(),
+            Self::Conjur(error) => error.class(),
+            Self::Door(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Aws(error) => error.hint(),
+            Self::Config(error) => error.hint(),
+            Self::Conjur(error) if error.is_unauthorized() => Some(
+                "Conjur does not take the rotator's login: check login, its API key, and from where the host may log in (restricted_to)",
+            ),
+            Self::Conjur(error) => error.hint(),
+            Self::Door(error) => error.hint(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Aws(error) => error.retry_after(),
+            Self::Conjur(error) => error.retry_after(),
+            Self::Config(_) | Self::Door(_) => None,
+        }
+    }
+}
+
+/// The effects on the real Conjur, S3 and KMS.
+pub struct Real {
+    config: Rc<Config>,
+    conjur: Conjur,
+    bucket: Bucket,
+    kms: Kms,
+}
+
+impl Real {
+    /// The clients of a configuration. Nothing is sent but what the credentials' chain needs.
+    ///
+    /// # Errors
+    /// When a client cannot be made or no region is known.
+    pub async fn new(config: Rc<Config>) -> Result<Self, Error> {
+        // With a CA file, Conjur is whoever it vouches for, and nobody else.
+        let conjur = config.ca.clone().map_or(Trust::Public, Trust::Only);
+        let conjur = Conjur::new(Door::new(&conjur)?, config.leader_url.clone(), config.account.clone());
+        let trust = config.aws.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
+        let aws = Aws::with_default_chain(config.aws.region.as_deref(), &trust).await?;
+        let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
+        Ok(Self { config, conjur, bucket, kms: aws.kms() })
+    }
+}
+
+impl Effects for Real {
+    async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error> {
+        Ok(self.kms.encrypt(&self.config.aws.key, token.expose().as_bytes(), context).await?)
+    }
+
+    async fn decrypt(&self, ciphertext: &[u8], context: &Context) -> Result<Zeroizing<Vec<u8>>, Error> {
+        Ok(self.kms.decrypt(&self.config.aws.key, ciphertext, context).await?)
+    }
+
+    async fn fetch(&self, key: &str) -> Result<Object, Error> {
+        Ok(self.bucket.get(key).await?)
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
+        Ok(self.bucket.put(key, bytes, only).await?)
+    }
+
+    async fn authenticate(&self) -> Result<AccessToken, Error> {
+        let key = self.config.api_key(|name| std::env::var(name).ok())?;
+        Ok(self.conjur.authenticate(&self.config.login, &key).await?)
+    }
+
+    async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error> {
+        Ok(self.conjur.list_factories(with).await?)
+    }
+
+    async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error> {
+        Ok(self.conjur.mint(with, ask).await?)
+    }
+
+    async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error> {
+        Ok(self.conjur.revoke(with, token).await?)
+    }
+
+    fn now(&self) -> Second {
+        Second::now()
+    }
+}

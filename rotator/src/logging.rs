@@ -1,0 +1,111 @@
+//! Log lines on standard error: words for a person, JSON objects for Lambda's log stream.
+//!
+//! Only our own targets are written, so no library's idea of a useful line, with a header or a body
+//! in it, ever gets out.
+
+use imprint_core::second::Second;
+use log::kv::{self, Key, Value, VisitSource};
+use log::{LevelFilter, Log, Metadata, Record};
+use serde_json::{Map, json};
+use std::io::Write as _;
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// One JSON object a line.
+    Json,
+    /// `level: message`
+    Words,
+}
+
+struct Stderr(Form);
+
+/// Starts logging; later calls change nothing.
+pub fn start(form: Form, level: LevelFilter) {
+    static JSON: Stderr = Stderr(Form::Json);
+    static WORDS: Stderr = Stderr(Form::Words);
+    let logger = match form {
+        Form::Json => &JSON,
+        Form::Words => &WORDS,
+    };
+    if log::set_logger(logger).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+impl Log for Stderr {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("imprint")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let line = match self.0 {
+                Form::Json => json_line(record, Second::now()),
+                Form::Words => words_line(record),
+            };
+            // Where standard error is closed, there is nobody to tell.
+            let _nobody = std::io::stderr().lock().write_all(line.as_bytes());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn words_line(record: &Record<'_>) -> String {
+    format!("{}: {}\n", record.level().as_str().to_ascii_lowercase(), record.args())
+}
+
+fn json_line(record: &Record<'_>, now: Second) -> String {
+    let mut fields = Fields(Map::new());
+    // Our own sources never fail; what was collected until one does is still worth a line.
+    let _partly = record.key_values().visit(&mut fields);
+    let mut line = fields.0;
+    line.insert("time".to_owned(), now.to_string().into());
+    line.insert("level".to_owned(), record.level().as_str().to_ascii_lowercase().into());
+    line.insert("message".to_owned(), record.args().to_string().into());
+    format!("{}\n", serde_json::Value::Object(line))
+}
+
+struct Fields(Map<String, serde_json::Value>);
+
+impl<'kvs> VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: Key<'kvs>, value: Value<'kvs>) -> Result<(), kv::Error> {
+        let json = match (value.to_u64(), value.to_i64(), value.to_bool()) {
+            (Some(number), _, _) => json!(number),
+            (None, Some(number), _) => json!(number),
+            (None, None, Some(flag)) => json!(flag),
+            (None, None, None) => json!(value.to_string()),
+        };
+        self.0.insert(key.to_string(), json);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use log::Level;
+
+    #[test]
+    fn lines() {
+        let pairs =
+            [("class", Value::from("transient")), ("attempt", Value::from(2)), ("ok", Value::from(true))];
+        let check = |target: &str, words: &str, json: &str| {
+            let arguments = format_args!("no \"answer\"\nyet");
+            let record = Record::builder()
+                .args(arguments)
+                .level(Level::Warn)
+                .target(target)
+                .key_values(&pairs)
+                .build();
+            assert_eq!(Stderr(Form::Json).enabled(record.metadata()), target.starts_with("imprint"));
+            assert_eq!(words_line(&record), words);
+            assert_eq!(json_line(&record, Second::from_unix(0)), json);
+        };
+        let json = "{\"attempt\":2,\"class\":\"transient\",\"level\":\"warn\",\
+                    \"message\":\"no \\\"answer\\\"\\nyet\",\"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n";
+        check("imprint_rotator::rotate", "warn: no \"answer\"\nyet\n", json);
+        check("hyper_util::client", "warn: no \"answer\"\nyet\n", json);
+    }
+}

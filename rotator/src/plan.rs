@@ -1,0 +1,207 @@
+//! What to do for one factory: a pure function of what S3 holds, what Conjur lists, the
+//! configuration and the time.
+//!
+//! The decision trusts Conjur's list more than the object in S3, whose clear fields anybody who may
+//! put it could have written: a token counts only while Conjur lists it with the same end.
+
+use crate::label::{Deployment, Label};
+use crate::policy::{CLOCKS, Policy};
+use imprint_core::sealed::Binding;
+use imprint_core::second::Second;
+use imprint_core::token::Fingerprint;
+use ipnet::IpNet;
+use std::fmt;
+
+/// What lies under the factory's key in S3.
+#[derive(Clone, Copy, Debug)]
+pub enum Published<'a> {
+    /// Nothing.
+    Nothing,
+    /// A sealed token.
+    Sealed(&'a Binding),
+    /// Something else.
+    Unreadable,
+}
+
+/// A token as Conjur lists it, without the secret.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listed {
+    /// Its name.
+    pub fingerprint: Fingerprint,
+    /// When it ends.
+    pub expires_at: Second,
+    /// What its label says; `None` for a foreign one.
+    pub label: Option<Label>,
+}
+
+impl Listed {
+    /// A token of this name, end and networks.
+    #[must_use]
+    pub fn new(fingerprint: Fingerprint, expires_at: Second, cidr: &[IpNet]) -> Self {
+        Self { fingerprint, expires_at, label: Label::among(cidr) }
+    }
+
+    /// Whether this deployment minted it.
+    #[must_use]
+    pub fn is_ours(&self, deployment: Deployment) -> bool {
+        self.label.is_some_and(|label| label.deployment == deployment)
+    }
+}
+
+/// Why a new token is minted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Why {
+    /// An operator asked for it.
+    Asked,
+    /// The configuration no longer gives what is published: another URL, CA, network, window.
+    Changed,
+    /// Its period is over.
+    Due,
+    /// It has ended; agents have nothing to redeem.
+    Expired,
+    /// Nothing was published yet.
+    Nothing,
+    /// Conjur lists the token with another end than the object says.
+    Tampered,
+    /// Conjur no longer lists it: revoked by hand, database restored, factory made anew.
+    Unlisted,
+    /// What is published is no sealed token.
+    Unreadable,
+}
+
+impl Why {
+    /// The name in logs and `--json` output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Changed => "changed",
+            Self::Due => "due",
+            Self::Expired => "expired",
+            Self::Nothing => "nothing published",
+            Self::Tampered => "tampered",
+            Self::Unlisted => "unlisted",
+            Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// Whether somebody should look: a routine does not lead here.
+    #[must_use]
+    pub const fn is_event(self) -> bool {
+        match self {
+            Self::Expired | Self::Tampered | Self::Unlisted | Self::Unreadable => true,
+            Self::Asked | Self::Changed | Self::Due | Self::Nothing => false,
+        }
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What to do about the published token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Nothing until then.
+    Keep {
+        /// When it falls due.
+        until: Second,
+    },
+    /// Mint, seal and publish a new one.
+    Mint(Why),
+}
+
+/// What to do for one factory.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Plan {
+    /// About the published token.
+    pub step: Step,
+    /// Expired tokens of ours, oldest first: Conjur never purges them.
+    pub expired: Vec<Fingerprint>,
+}
+
+/// What is known about one factory.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The windows.
+    pub policy: &'a Policy,
+    /// Which labels are ours.
+    pub deployment: Deployment,
+    /// What S3 holds.
+    pub published: Published<'a>,
+    /// What a token published now would say, for comparison: its own fields (fingerprint, times,
+    /// rotation) are not looked at.
+    pub wanted: &'a Binding,
+    /// What Conjur lists for the factory.
+    pub listed: &'a [Listed],
+    /// Whether a new token is asked for in any case.
+    pub asked: bool,
+}
+
+/// Decides.
+#[must_use]
+pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
+    let why = match facts.published {
+        Published::Nothing => Some(Why::Nothing),
+        Published::Unreadable => Some(Why::Unreadable),
+        Published::Sealed(binding) => why_replace(facts, binding, now),
+    };
+    let published = match facts.published {
+        Published::Sealed(binding) => Some(binding),
+        Published::Nothing | Published::Unreadable => None,
+    };
+    let step = match (why, published) {
+        // What is wrong with it is worth more than that somebody asked.
+        (Some(why), _) => Step::Mint(why),
+        (None, _) if facts.asked => Step::Mint(Why::Asked),
+        (None, Some(binding)) => Step::Keep { until: facts.policy.due(binding.expires_at) },
+        (None, None) => Step::Mint(Why::Nothing),
+    };
+    let mut expired: Vec<&Listed> = facts
+        .listed
+        .iter()
+        .filter(|token| token.is_ours(facts.deployment))
+        // Conjur judges the end by its own clock.
+        .filter(|token| token.expires_at.plus(CLOCKS) < now)
+        .collect();
+    expired.sort_by_key(|token| token.expires_at);
+    Plan { step, expired: expired.into_iter().map(|token| token.fingerprint.clone()).collect() }
+}
+
+fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why> {
+    if !is_as_wanted(binding, facts.wanted) {
+        return Some(Why::Changed);
+    }
+    let Some(listed) = facts.listed.iter().find(|token| token.fingerprint == binding.fingerprint) else {
+        // Conjur keeps expired tokens, but another run, or a person, may have deleted it.
+        return Some(if binding.expires_at <= now { Why::Expired } else { Why::Unlisted });
+    };
+    if listed.expires_at != binding.expires_at {
+        return Some(Why::Tampered);
+    }
+    if binding.expires_at <= now {
+        return Some(Why::Expired);
+    }
+    // The lifetime was made shorter: what is out lives longer than the operator wants.
+    if binding.expires_at > now.plus(facts.policy.lifetime()).plus(CLOCKS) {
+        return Some(Why::Changed);
+    }
+    (facts.policy.due(binding.expires_at) <= now).then_some(Why::Due)
+}
+
+/// Whether all that the configuration decides is the same.
+fn is_as_wanted(published: &Binding, wanted: &Binding) -> bool {
+    *published
+        == Binding {
+            fingerprint: published.fingerprint.clone(),
+            rotation_id: published.rotation_id.clone(),
+            issued_at: published.issued_at,
+            expires_at: published.expires_at,
+            ..wanted.clone()
+        }
+}
+
+#[cfg(test)]
+mod tests;

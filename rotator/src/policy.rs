@@ -1,0 +1,206 @@
+//! The windows of a token's life, and which of them leave no hole.
+//!
+//! An agent may fetch the old token in the very moment before a new one is published, and then needs
+//! `boot_time` to redeem it. The new one comes `period` after the old one, or later: runs come once a
+//! `schedule`, take up to `longest_run`, and may fail and be repeated; `slack` pays for all that.
+//! So a token must live `period + overlap + boot_time + slack`.
+
+use imprint_core::second::Second;
+use imprint_core::settings::written;
+use std::time::Duration;
+
+/// How far two clocks may differ before a time is judged by itself.
+pub const CLOCKS: Duration = Duration::from_secs(300);
+
+/// How long after the longest run a token may still be published; a token that was minted longer
+/// ago never will be.
+pub const AFTER_RUN: Duration = Duration::from_secs(60);
+
+/// The windows of every token. Only [`Policy::new`] makes one, so there is no hole in it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Policy {
+    windows: Windows,
+    lifetime: Duration,
+}
+
+/// What an operator chooses.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Windows {
+    /// How often a new token is minted.
+    pub period: Duration,
+    /// How long the old and the new token are both good in any case.
+    pub overlap: Duration,
+    /// The longest time from an agent's fetch to its redeem.
+    pub boot_time: Duration,
+    /// How late a new token may come.
+    pub slack: Duration,
+    /// How often the rotator runs.
+    pub schedule: Duration,
+    /// How long one run may take; the Lambda's time-out is this or shorter.
+    pub longest_run: Duration,
+    /// How long tokens live, when it is to be longer than the sum of the windows.
+    pub lifetime: Option<Duration>,
+}
+
+impl Default for Windows {
+    /// A token of eight hours, a new one every four; the rotator may be away for over two.
+    fn default() -> Self {
+        let minutes = |n: u64| Duration::from_secs(60 * n);
+        Self {
+            period: minutes(240),
+            overlap: minutes(60),
+            boot_time: minutes(30),
+            slack: minutes(150),
+            schedule: minutes(15),
+            longest_run: minutes(5),
+            lifetime: None,
+        }
+    }
+}
+
+/// A hole: the setting to change, and the inequality that does not hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hole {
+    /// Which setting is too small.
+    pub setting: &'static str,
+    /// The inequality, with its numbers.
+    pub why: String,
+}
+
+impl Policy {
+    /// Checks the windows.
+    ///
+    /// # Errors
+    /// With every inequality that does not hold.
+    pub fn new(windows: Windows) -> Result<Self, Vec<Hole>> {
+        let mut holes = Vec::new();
+        let mut at_least = |setting, value: Duration, terms: &[(&str, Duration)], because: &str| {
+            let least: Duration = terms.iter().map(|(_, span)| *span).sum();
+            if value < least {
+                let sum: Vec<String> =
+                    terms.iter().map(|(name, span)| format!("{name} ({})", written(*span))).collect();
+                let total = if sum.len() > 1 { format!(" = {}", written(least)) } else { String::new() };
+                let why = format!(
+                    "{setting} ({}) must be at least {}{total}: {because}",
+                    written(value),
+                    sum.join(" + ")
+                );
+                holes.push(Hole { setting, why });
+            }
+        };
+        let Windows { period, overlap, boot_time, slack, schedule, longest_run, lifetime } = windows;
+        let second = ("one second", Duration::from_secs(1));
+        at_least("boot_time", boot_time, &[second], "an agent needs time between its fetch and its redeem");
+        at_least("schedule", schedule, &[second], "it is how often the rotator runs");
+        at_least("longest_run", longest_run, &[second], "a run takes time");
+        at_least(
+            "period",
+            period,
+            &[("schedule", schedule)],
+            "a token cannot be replaced more often than the rotator runs",
+        );
+        let run = [("schedule", schedule), ("longest_run", longest_run), ("a margin", AFTER_RUN)];
+        at_least(
+            "slack",
+            slack,
+            &run,
+            "a token that falls due just after one run waits for the next one to end",
+        );
+        let parts = [("period", period), ("overlap", overlap), ("boot_time", boot_time), ("slack", slack)];
+        let sum = parts.iter().map(|(_, span)| *span).sum();
+        let lifetime = lifetime.unwrap_or(sum);
+        at_least(
+            "lifetime",
+            lifetime,
+            &parts,
+            "or an instance that boots just before a rotation holds a dead token",
+        );
+        if holes.is_empty() { Ok(Self { windows, lifetime }) } else { Err(holes) }
+    }
+
+    /// How long a token lives from its mint.
+    #[must_use]
+    pub const fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// How long one run may take.
+    #[must_use]
+    pub const fn longest_run(&self) -> Duration {
+        self.windows.longest_run
+    }
+
+    /// When a token that ends at `expires_at` is due to be replaced: `period` after its mint.
+    #[must_use]
+    pub fn due(&self, expires_at: Second) -> Second {
+        expires_at.minus(self.lifetime - self.windows.period)
+    }
+
+    /// Whether a token minted at `minted_at` may still be published: a run never publishes later
+    /// than this, so that a token found unpublished after it is known to be an orphan.
+    #[must_use]
+    pub fn may_publish(&self, minted_at: Second, now: Second) -> bool {
+        now.since(minted_at) <= self.windows.longest_run + AFTER_RUN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(change: impl Fn(&mut Windows), holes: &[&str]) {
+        let mut windows = Windows::default();
+        change(&mut windows);
+        let found: Vec<String> =
+            Policy::new(windows).err().unwrap_or_default().into_iter().map(|hole| hole.why).collect();
+        assert_eq!(found, holes, "{windows:?}");
+    }
+
+    const fn minutes(n: u64) -> Duration {
+        Duration::from_secs(60 * n)
+    }
+
+    #[test]
+    fn windows_without_a_hole() {
+        check(|_| (), &[]);
+        check(|w| w.overlap = Duration::ZERO, &[]);
+        check(|w| w.slack = minutes(21), &[]);
+        check(|w| w.lifetime = Some(minutes(480)), &[]);
+        check(|w| w.lifetime = Some(minutes(9999)), &[]);
+    }
+
+    #[test]
+    fn each_hole_with_its_inequality() {
+        check(
+            |w| w.lifetime = Some(minutes(479)),
+            &[
+                "lifetime (7h59m) must be at least period (4h) + overlap (1h) + boot_time (30m) + slack (2h30m) = 8h: \
+               or an instance that boots just before a rotation holds a dead token",
+            ],
+        );
+        check(
+            |w| w.slack = minutes(20),
+            &["slack (20m) must be at least schedule (15m) + longest_run (5m) + a margin (1m) = 21m: \
+               a token that falls due just after one run waits for the next one to end"],
+        );
+        check(
+            |w| (w.period, w.boot_time) = (minutes(5), Duration::ZERO),
+            &[
+                "boot_time (0s) must be at least one second (1s): an agent needs time between its fetch and its redeem",
+                "period (5m) must be at least schedule (15m): a token cannot be replaced more often than the rotator runs",
+            ],
+        );
+    }
+
+    #[test]
+    fn when_a_token_is_due_and_until_when_it_may_be_published() {
+        let policy = Policy::new(Windows::default()).unwrap();
+        let minted = Second::from_unix(1_800_000_000);
+        assert_eq!(policy.lifetime(), minutes(480));
+        assert_eq!(policy.due(minted.plus(policy.lifetime())), minted.plus(minutes(240)));
+        assert!(policy.may_publish(minted, minted.plus(minutes(6))));
+        assert!(!policy.may_publish(minted, minted.plus(minutes(6)).plus(Duration::from_secs(1))));
+        // A clock that was set back tells nothing about a mint.
+        assert!(policy.may_publish(minted, minted.minus(minutes(60))));
+    }
+}

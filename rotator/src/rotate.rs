@@ -1,0 +1,194 @@
+//! A run: log in, list once, then each factory by itself, several at a time.
+//!
+//! One factory's failure never stops the others. The story of one factory is in `factory`, the
+//! shared login in `session`, what comes out in `report`.
+
+mod factory;
+mod report;
+mod session;
+
+pub use report::{Done, Outcome, Report, worst};
+
+use crate::config::{Config, Factory};
+use crate::effects::{self, Effects};
+use futures_util::{StreamExt as _, stream};
+use imprint_core::error::{Class, Classified};
+use imprint_core::name::FactoryId;
+use imprint_core::retry::Retry;
+use imprint_core::sealed;
+use imprint_core::second::Second;
+use imprint_core::token::Fingerprint;
+use session::Session;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// No factory is begun with less than this left: its token could be minted and not published.
+const LEAST: Duration = Duration::from_secs(5);
+
+/// What a run is asked for.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Ask {
+    /// New tokens, whether due or not.
+    pub now: bool,
+    /// Only these of the configured factories; all when empty.
+    pub factories: Vec<FactoryId>,
+}
+
+/// Why a run, or one factory's part of it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A call failed.
+    #[error(transparent)]
+    Effect(#[from] effects::Error),
+    /// Too little of the run was left.
+    #[error("{factory}: not begun, since the run has only {} s left", .left.as_secs())]
+    NoTime {
+        /// The factory.
+        factory: FactoryId,
+        /// What is left.
+        left: Duration,
+    },
+    /// What lies in S3 after a good put is not what was put.
+    #[error("{factory}: what was published does not read back: {why}")]
+    ReadBack {
+        /// The factory.
+        factory: FactoryId,
+        /// What is different.
+        why: &'static str,
+    },
+    /// The binding cannot be sealed.
+    #[error("{factory}: no sealed token can be made")]
+    Seal {
+        /// The factory.
+        factory: FactoryId,
+        /// Why.
+        #[source]
+        source: sealed::Error,
+    },
+    /// The process was held up between mint and put.
+    #[error("{factory}: token {fingerprint} was not published, since its mint is too long ago")]
+    TooLate {
+        /// The factory.
+        factory: FactoryId,
+        /// The token.
+        fingerprint: Fingerprint,
+    },
+    /// Factories are asked for that the configuration does not have.
+    #[error("not in the configuration: {0}")]
+    Unknown(String),
+    /// Conjur does not list the factory.
+    #[error("{factory}: {login} sees no such host factory")]
+    Unseen {
+        /// The factory.
+        factory: FactoryId,
+        /// The rotator's login.
+        login: String,
+    },
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Effect(error) => error.class(),
+            Self::NoTime { .. } | Self::TooLate { .. } => Class::Transient,
+            Self::ReadBack { .. } => Class::Tampered,
+            Self::Seal { .. } => Class::Config,
+            Self::Unknown(_) => Class::Usage,
+            Self::Unseen { .. } => Class::Refused,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Effect(error) => error.hint(),
+            Self::NoTime { .. } => Some("give the run more time, or raise concurrency"),
+            Self::ReadBack { .. } => Some(
+                "something other than the rotator writes into the bucket: see who may put; the next run replaces the token",
+            ),
+            Self::Seal { source, .. } => source.hint(),
+            Self::TooLate { .. } => Some("the next run mints a new one"),
+            Self::Unknown(_) => {
+                Some("compare with the [[factory]] sections; ids have no account and no kind")
+            }
+            Self::Unseen { .. } => {
+                Some("load the host factory's policy, and permit the rotator execute and update on it")
+            }
+        }
+    }
+}
+
+/// One run of the rotator: what all its factories share.
+pub struct Run<'a> {
+    config: &'a Config,
+    ask: &'a Ask,
+    id: String,
+    retry: Retry,
+    random: RefCell<fastrand::Rng>,
+}
+
+impl<'a> Run<'a> {
+    /// A run that ends `within`, or after the configuration's longest run if that is shorter.
+    #[must_use]
+    pub fn new(
+        config: &'a Config,
+        ask: &'a Ask,
+        now: Second,
+        within: Duration,
+        mut random: fastrand::Rng,
+    ) -> Self {
+        let id = format!("{:x}-{:08x}", now.unix(), random.u32(..));
+        let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
+        let within = within.min(config.policy.longest_run());
+        let retry = Retry::with_random(within, repeats, random.fork());
+        Self { config, ask, id, retry, random: RefCell::new(random) }
+    }
+
+    /// Rotates what is due.
+    ///
+    /// # Errors
+    /// When nothing could be done for any factory: unknown factories, no login, no list. What
+    /// happened to single factories is in the report.
+    pub async fn rotate(&self, on: &impl Effects) -> Result<Report, Error> {
+        let chosen = self.chosen()?;
+        let session = Session::open(on, &self.retry).await?;
+        // Reading is neutral.
+        let listed = session
+            .with("list host factories", is_transient, async |with| on.list_factories(with).await)
+            .await?;
+        let listed: BTreeMap<_, _> = listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect();
+        let mut outcomes: Vec<(usize, Outcome)> = stream::iter(chosen.into_iter().enumerate())
+            .map(async |(at, factory)| {
+                let part = factory::Part { run: self, on, session: &session, factory };
+                let outcome = part.rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
+                outcome.log(&self.id);
+                (at, outcome)
+            })
+            .buffer_unordered(self.config.concurrency)
+            .collect()
+            .await;
+        outcomes.sort_by_key(|(at, _)| *at);
+        let factories = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        Ok(Report { rotation_id: self.id.clone(), factories })
+    }
+
+    fn chosen(&self) -> Result<Vec<&'a Factory>, Error> {
+        let known = |id: &FactoryId| self.config.factories.iter().any(|factory| factory.id == *id);
+        let unknown: Vec<&str> =
+            self.ask.factories.iter().filter(|id| !known(id)).map(FactoryId::as_str).collect();
+        if !unknown.is_empty() {
+            return Err(Error::Unknown(unknown.join(", ")));
+        }
+        let wanted =
+            |factory: &&Factory| self.ask.factories.is_empty() || self.ask.factories.contains(&factory.id);
+        Ok(self.config.factories.iter().filter(wanted).collect())
+    }
+}
+
+/// Whether a call that may be repeated without harm is worth repeating.
+fn is_transient(error: &effects::Error) -> bool {
+    error.class() == Class::Transient
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! What came out of a run: for people, for machines, and as an exit code. No secret gets here.
+
+use super::Error;
+use crate::plan::Why;
+use imprint_core::error::{Class, Classified as _, chain};
+use imprint_core::name::FactoryId;
+use imprint_core::second::Second;
+use imprint_core::token::Fingerprint;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// A whole run.
+#[derive(Debug)]
+pub struct Report {
+    /// The run's name in bindings and logs.
+    pub rotation_id: String,
+    /// One outcome a factory, in the configuration's order.
+    pub factories: Vec<Outcome>,
+}
+
+/// What happened to one factory.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The factory.
+    pub factory: FactoryId,
+    /// How it ended.
+    pub result: Result<Done, Error>,
+    /// What somebody should know beside it.
+    pub notes: Vec<String>,
+}
+
+/// A good end.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Done {
+    /// The published token is good and not due.
+    Kept {
+        /// The token.
+        fingerprint: Fingerprint,
+        /// When it ends.
+        expires_at: Second,
+        /// When it falls due.
+        until: Second,
+    },
+    /// Another run published first; its token is as good as ours, which is revoked.
+    LostRace {
+        /// The token that was minted for nothing.
+        fingerprint: Fingerprint,
+    },
+    /// A new token is published and was read back.
+    Rotated {
+        /// The token.
+        fingerprint: Fingerprint,
+        /// When it ends.
+        expires_at: Second,
+        /// Why it was minted.
+        why: Why,
+        /// The one before it, which lives until it expires.
+        superseded: Option<Fingerprint>,
+    },
+}
+
+impl Report {
+    /// The worst class of all failures; `None` when there is none.
+    #[must_use]
+    pub fn class(&self) -> Option<Class> {
+        worst(self.factories.iter().filter_map(Outcome::class))
+    }
+
+    /// The report as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let failed = self.factories.iter().filter(|outcome| outcome.result.is_err()).count();
+        let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
+        json!({"rotation_id": self.rotation_id, "failed": failed, "factories": factories})
+    }
+}
+
+impl Outcome {
+    fn class(&self) -> Option<Class> {
+        self.result.as_ref().err().map(imprint_core::Classified::class)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut object = match &self.result {
+            Ok(Done::Kept { fingerprint, expires_at, until }) => json!({
+                "result": "kept",
+                "fingerprint": fingerprint.as_str(),
+                "expires_at": expires_at.to_string(),
+                "due_at": until.to_string(),
+            }),
+            Ok(Done::LostRace { fingerprint }) => {
+                json!({"result": "lost the race", "fingerprint": fingerprint.as_str()})
+            }
+            Ok(Done::Rotated { fingerprint, expires_at, why, superseded }) => json!({
+                "result": "rotated",
+                "fingerprint": fingerprint.as_str(),
+                "expires_at": expires_at.to_string(),
+                "why": why.as_str(),
+                "superseded": superseded.as_ref().map(Fingerprint::as_str),
+            }),
+            Err(error) => json!({
+                "result": "failed",
+                "class": error.class().as_str(),
+                "error": chain(error),
+                "hint": error.hint(),
+            }),
+        };
+        if let Some(members) = object.as_object_mut() {
+            members.insert("factory".to_owned(), self.factory.as_str().into());
+            members.insert("notes".to_owned(), self.notes.clone().into());
+        }
+        object
+    }
+
+    /// One log line, and one for each note.
+    pub(super) fn log(&self, rotation_id: &str) {
+        let factory = self.factory.as_str();
+        for note in &self.notes {
+            log::warn!(factory, rotation_id; "{factory}: {note}");
+        }
+        match &self.result {
+            Ok(done @ Done::Kept { fingerprint, .. }) => {
+                log::debug!(factory, rotation_id, fingerprint = fingerprint.as_str(); "{factory}: {done}");
+            }
+            Ok(done @ (Done::LostRace { fingerprint } | Done::Rotated { fingerprint, .. })) => {
+                log::info!(factory, rotation_id, fingerprint = fingerprint.as_str(); "{factory}: {done}");
+            }
+            Err(error) => {
+                let class = error.class().as_str();
+                log::error!(factory, rotation_id, class; "{factory}: {}", chain(error));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.result {
+            Ok(done) => write!(f, "{}: {done}", self.factory),
+            Err(error) => {
+                write!(f, "{}: failed ({}): {}", self.factory, error.class(), chain(error))?;
+                error.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept { fingerprint, expires_at, until } => {
+                write!(f, "kept token {fingerprint}, which ends {expires_at} and falls due {until}")
+            }
+            Self::LostRace { fingerprint } => {
+                write!(f, "another run published first; token {fingerprint} was not needed")
+            }
+            Self::Rotated { fingerprint, expires_at, why, superseded } => {
+                write!(f, "published token {fingerprint}, which ends {expires_at} ({why}")?;
+                match superseded {
+                    Some(old) => write!(f, "; before it {old})"),
+                    None => f.write_str(")"),
+                }
+            }
+        }
+    }
+}
+
+/// The class that asks for a person most urgently.
+#[must_use]
+pub fn worst(classes: impl IntoIterator<Item = Class>) -> Option<Class> {
+    classes.into_iter().max_by_key(|class| match class {
+        Class::Bug => 8,
+        Class::Tampered => 7,
+        Class::Config => 6,
+        Class::Usage => 5,
+        Class::Refused => 4,
+        Class::Protocol => 3,
+        Class::Storage => 2,
+        Class::Absent => 1,
+        Class::Transient => 0,
+    })
+}
