@@ -43,7 +43,7 @@ check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies
 
 .PHONY: contract
 contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRINT_CONTRACT_URL
-	$(CARGO) test --locked -p imprint-stack --test contract
+	$(CARGO) run --locked --quiet -p imprint-contract
 
 .PHONY: bench
 bench: cc peers ## what one enrollment costs, beside awscli, boto3 and curl
