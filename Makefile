@@ -59,8 +59,8 @@ fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each
 .PHONY: fmt
 fmt: lint-tools ## formats Rust and Python
 	$(CARGO) fmt --all
-	$(lint)/ruff check --quiet --select I --fix tests
-	$(lint)/ruff format --quiet tests
+	$(lint)/ruff check --quiet --config tests/ruff.toml --select I --fix tests docs
+	$(lint)/ruff format --quiet --config tests/ruff.toml tests docs
 
 .PHONY: peers
 peers: ## installs what the tests run and did not write (ministack, Conjur SDK, Ansible, ...)
@@ -82,11 +82,12 @@ deny: cc
 
 .PHONY: ruff
 ruff: lint-tools
-	$(lint)/ruff format --quiet --diff tests
-	$(lint)/ruff check --quiet tests
+	$(lint)/ruff format --quiet --config tests/ruff.toml --diff tests docs
+	$(lint)/ruff check --quiet --config tests/ruff.toml tests docs
 	git ls-files -z '*.sh' .ci/run | xargs -0 -r $(lint)/shellcheck --external-sources
 
 .PHONY: tidy
 tidy:
 	@$(need) python
 	@python3 tests/tidy.py
+	@python3 docs/flows.py --check
