@@ -40,7 +40,8 @@ pub(crate) fn check(expected: &Reply, found: &Incoming, vars: &Vars) -> Result<K
         return Err(format!("the body does not contain {wanted}"));
     }
     for wanted in patterns(expected)? {
-        let body = serde_json::from_slice(&found.body).map_err(|error| format!("a body that is no JSON: {error}"))?;
+        let body = serde_json::from_slice(&found.body)
+            .map_err(|error| format!("a body that is no JSON: {error}"))?;
         pattern::matches(&wanted, &body, vars, &mut kept)?;
     }
     if let Some(login) = &expected.access_token {
@@ -55,7 +56,10 @@ const JSON: &str = "application/json; charset=utf-8";
 
 fn content_type(expected: &Reply) -> Option<&str> {
     let base64 = expected.headers.get("content-encoding").is_some_and(|coding| coding == "base64");
-    let json = expected.json.is_some() || expected.error.is_some() || expected.missing.is_some() || expected.host.is_some();
+    let json = expected.json.is_some()
+        || expected.error.is_some()
+        || expected.missing.is_some()
+        || expected.host.is_some();
     match (&expected.content_type, &expected.access_token) {
         (Some(stated), _) => Some(stated),
         (None, Some(_)) => Some(if base64 { "text/plain; charset=utf-8" } else { JSON }),
@@ -74,8 +78,11 @@ fn patterns(expected: &Reply) -> Result<Vec<Value>, String> {
     }
     if let Some(id) = &expected.missing {
         let mut parts = id.splitn(3, ':');
-        let (account, kind, identifier) =
-            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+        let (account, kind, identifier) = (
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+            parts.next().unwrap_or_default(),
+        );
         let mut label = kind.to_owned();
         if let Some(first) = label.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -89,7 +96,8 @@ fn patterns(expected: &Reply) -> Result<Vec<Value>, String> {
 
 fn host(host: &Host) -> Value {
     let annotations = host.annotations.iter().map(|one| one.split_once('=').unwrap_or((one, "")));
-    let annotations: Vec<Value> = annotations.map(|(name, value)| json!({"name": name, "value": value})).collect();
+    let annotations: Vec<Value> =
+        annotations.map(|(name, value)| json!({"name": name, "value": value})).collect();
     let key = host.key.as_ref().map_or_else(|| "<key>".to_owned(), |name| format!("<key:key.{name}>"));
     json!({"created_at": "<time>", "id": format!("${{account}}:host:{}", host.id),
         "owner": format!("${{account}}:host_factory:${{branch}}/{}", host.by),
@@ -104,9 +112,14 @@ fn access_token(found: &Incoming, login: &str) -> Result<String, String> {
     } else {
         found.body.clone()
     };
-    let token: Value = serde_json::from_slice(&text).map_err(|error| format!("an access token that is no JSON: {error}"))?;
-    let members = token.as_object().map(|token| token.keys().map(String::as_str).collect::<Vec<_>>()).unwrap_or_default();
-    if members.len() != 3 || !["protected", "payload", "signature"].iter().all(|name| members.contains(name)) {
+    let token: Value =
+        serde_json::from_slice(&text).map_err(|error| format!("an access token that is no JSON: {error}"))?;
+    let members = token
+        .as_object()
+        .map(|token| token.keys().map(String::as_str).collect::<Vec<_>>())
+        .unwrap_or_default();
+    if members.len() != 3 || !["protected", "payload", "signature"].iter().all(|name| members.contains(name))
+    {
         return Err(format!("an access token of {members:?}"));
     }
     let part = |name: &str| -> Option<Value> {

@@ -14,17 +14,26 @@ impl Run<'_> {
     pub(crate) async fn clean(&mut self) -> Result<(), String> {
         let reply = self.authenticate(&self.target.login.clone(), &self.target.key.clone()).await?;
         let authorization = pair("Authorization", &format!("Token token=\"{}\"", reply.text()));
-        let mut records: Vec<(String, String)> = self.hosts.iter().map(|id| ("host".to_owned(), id.clone())).collect();
+        let mut records: Vec<(String, String)> =
+            self.hosts.iter().map(|id| ("host".to_owned(), id.clone())).collect();
         records.extend(self.left(&authorization).await?);
         // What owns others goes last.
-        let rank = |kind: &str| ["host", "user", "host_factory", "variable", "layer", "group", "policy"].iter().position(|one| *one == kind);
-        records.sort_by(|(one, id), (other, other_id)| rank(one).cmp(&rank(other)).then_with(|| other_id.cmp(id)));
+        let rank = |kind: &str| {
+            ["host", "user", "host_factory", "variable", "layer", "group", "policy"]
+                .iter()
+                .position(|one| *one == kind)
+        };
+        records.sort_by(|(one, id), (other, other_id)| {
+            rank(one).cmp(&rank(other)).then_with(|| other_id.cmp(id))
+        });
         records.dedup();
         // An id that begins with a slash cannot be named in policy; such cases are asked of the stand-in only.
         let statements: Vec<String> = records
             .iter()
             .filter(|(_, id)| !id.starts_with('/'))
-            .map(|(kind, id)| format!("- !delete\n  record: !{} {}\n", kind.replace('_', "-"), Value::from(id.as_str())))
+            .map(|(kind, id)| {
+                format!("- !delete\n  record: !{} {}\n", kind.replace('_', "-"), Value::from(id.as_str()))
+            })
             .collect();
         if self.patch(&authorization, statements.concat()).await?.status != 201 {
             for statement in statements {
@@ -59,7 +68,12 @@ impl Run<'_> {
                 headers: vec![authorization.clone()],
                 ..Outgoing::default()
             };
-            let reply = self.target.endpoint.exchange(&request).await.map_err(|error| format!("no reply: {error}"))?;
+            let reply = self
+                .target
+                .endpoint
+                .exchange(&request)
+                .await
+                .map_err(|error| format!("no reply: {error}"))?;
             if reply.status != 200 {
                 return Err(format!("listing what is left ended with {}", reply.status));
             }

@@ -69,7 +69,9 @@ impl Endpoint {
             _ => return Err(format!("{url}: neither http nor https")),
         };
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| format!("{url}: no such port"))?),
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| format!("{url}: no such port"))?)
+            }
             _ => (authority, default_port),
         };
         let prefix = path.trim_end_matches('/');
@@ -85,7 +87,9 @@ impl Endpoint {
     }
 
     pub(crate) async fn exchange(&self, request: &Outgoing) -> std::io::Result<Incoming> {
-        tokio::time::timeout(DEADLINE, self.attempt(request)).await.map_err(|_| Error::from(ErrorKind::TimedOut))?
+        tokio::time::timeout(DEADLINE, self.attempt(request))
+            .await
+            .map_err(|_| Error::from(ErrorKind::TimedOut))?
     }
 
     async fn attempt(&self, request: &Outgoing) -> std::io::Result<Incoming> {
@@ -120,7 +124,10 @@ impl Endpoint {
     fn text(&self, request: &Outgoing) -> Vec<u8> {
         let mut head = format!("{} {}{} HTTP/1.1\r\n", request.method, self.prefix, request.target);
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        head.push_str(&format!("Host: {host}:{}\r\nUser-Agent: imprint-contract\r\nConnection: close\r\n", self.port));
+        head.push_str(&format!(
+            "Host: {host}:{}\r\nUser-Agent: imprint-contract\r\nConnection: close\r\n",
+            self.port
+        ));
         for (name, value) in &request.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
@@ -152,18 +159,24 @@ fn connector(ca: Option<&Path>) -> Result<TlsConnector, String> {
         Some(path) => {
             let broken = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
             for certificate in CertificateDer::pem_file_iter(path).map_err(broken)? {
-                roots.add(certificate.map_err(broken)?).map_err(|error| format!("{}: {error}", path.display()))?;
+                roots
+                    .add(certificate.map_err(broken)?)
+                    .map_err(|error| format!("{}: {error}", path.display()))?;
             }
         }
         None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+    let config =
+        builder.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
-async fn converse(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: Vec<u8>) -> std::io::Result<Incoming> {
+async fn converse(
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    request: Vec<u8>,
+) -> std::io::Result<Incoming> {
     stream.write_all(&request).await?;
     stream.flush().await?;
     let mut all = Vec::new();
@@ -182,7 +195,8 @@ fn parse(all: &[u8]) -> Option<Incoming> {
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
     let headers = lines.filter_map(|line| line.split_once(':'));
-    let headers: Vec<_> = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
+    let headers: Vec<_> =
+        headers.map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned())).collect();
     let mut reply = Incoming { status, headers, body: Vec::new() };
     let rest = all.get(split + 4..)?;
     reply.body = match reply.header("transfer-encoding") {
@@ -212,8 +226,13 @@ mod tests {
 
     #[test]
     fn urls() {
-        let check = |url: &str, expected: Result<(&str, u16, &str), &str>| match (Endpoint::parse(url, None), expected) {
-            (Ok(found), Ok(wanted)) => assert_eq!((found.host.as_str(), found.port, found.prefix.as_str()), wanted, "{url}"),
+        let check = |url: &str, expected: Result<(&str, u16, &str), &str>| match (
+            Endpoint::parse(url, None),
+            expected,
+        ) {
+            (Ok(found), Ok(wanted)) => {
+                assert_eq!((found.host.as_str(), found.port, found.prefix.as_str()), wanted, "{url}")
+            }
             (Err(found), Err(part)) => assert!(found.contains(part), "{url}: {found}"),
             (found, _) => panic!("{url}: {:?}", found.map(|found| found.host)),
         };
@@ -229,7 +248,10 @@ mod tests {
 
     #[test]
     fn chunks_are_joined() {
-        let reply = parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n").unwrap();
+        let reply = parse(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n",
+        )
+        .unwrap();
         assert_eq!((reply.status, reply.body.as_slice()), (200, b"abcde".as_slice()));
         assert!(parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc\r\n").is_none());
     }

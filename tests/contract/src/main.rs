@@ -33,7 +33,8 @@ async fn every_target() -> Result<usize, String> {
 async fn one_target(target: &Target) -> Result<usize, String> {
     say(&format!("\nasking {}", target.label()));
     let outcomes = run(target, |outcome| say(&line(outcome))).await?;
-    let count = |wanted: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| wanted(&outcome.verdict)).count();
+    let count =
+        |wanted: fn(&Verdict) -> bool| outcomes.iter().filter(|outcome| wanted(&outcome.verdict)).count();
     let failed = count(|verdict| matches!(verdict, Verdict::Failed(_)));
     let skipped = count(|verdict| matches!(verdict, Verdict::Skipped(_)));
     let passed = outcomes.len() - failed - skipped;

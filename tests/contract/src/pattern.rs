@@ -42,7 +42,13 @@ fn compare(pattern: &Value, found: &Value, vars: &Vars, kept: &mut Kept, at: &st
     }
 }
 
-fn compare_items(wanted: &[Value], items: &[Value], vars: &Vars, kept: &mut Kept, at: &str) -> Result<(), String> {
+fn compare_items(
+    wanted: &[Value],
+    items: &[Value],
+    vars: &Vars,
+    kept: &mut Kept,
+    at: &str,
+) -> Result<(), String> {
     let how = wanted.first().and_then(Value::as_str).unwrap_or_default();
     if how == "<has>" {
         for pattern in wanted.iter().skip(1) {
@@ -66,13 +72,18 @@ fn compare_items(wanted: &[Value], items: &[Value], vars: &Vars, kept: &mut Kept
             return Err(format!("{at} has {} elements, expected {count}", items.len()));
         }
         let pattern = wanted.get(1).unwrap_or(&Value::Null);
-        return items.iter().enumerate().try_for_each(|(n, item)| compare(pattern, item, vars, kept, &format!("{at}[{n}]")));
+        return items
+            .iter()
+            .enumerate()
+            .try_for_each(|(n, item)| compare(pattern, item, vars, kept, &format!("{at}[{n}]")));
     }
     if wanted.len() != items.len() {
         return Err(format!("{at} has {} elements, expected {}", items.len(), wanted.len()));
     }
     let pairs = wanted.iter().zip(items).enumerate();
-    pairs.into_iter().try_for_each(|(n, (pattern, item))| compare(pattern, item, vars, kept, &format!("{at}[{n}]")))
+    pairs
+        .into_iter()
+        .try_for_each(|(n, (pattern, item))| compare(pattern, item, vars, kept, &format!("{at}[{n}]")))
 }
 
 fn compare_text(text: &str, found: &Value, vars: &Vars, kept: &mut Kept, at: &str) -> Result<(), String> {
@@ -99,7 +110,9 @@ fn compare_text(text: &str, found: &Value, vars: &Vars, kept: &mut Kept, at: &st
 /// Why a text could not be completed, in words.
 pub(crate) fn unset(missing: &Missing) -> String {
     match missing {
-        Missing::Access(name) | Missing::Value(name) => format!("nothing is known as {name}: an earlier case failed"),
+        Missing::Access(name) | Missing::Value(name) => {
+            format!("nothing is known as {name}: an earlier case failed")
+        }
     }
 }
 
@@ -112,7 +125,10 @@ pub(crate) fn is_key(text: &str) -> bool {
 fn is_time(text: &str) -> bool {
     let shape = "dddd-dd-ddTdd:dd:dd.ddd+00:00";
     text.len() == shape.len()
-        && text.bytes().zip(shape.bytes()).all(|(byte, want)| if want == b'd' { byte.is_ascii_digit() } else { byte == want })
+        && text
+            .bytes()
+            .zip(shape.bytes())
+            .all(|(byte, want)| if want == b'd' { byte.is_ascii_digit() } else { byte == want })
 }
 
 #[cfg(test)]
@@ -129,7 +145,9 @@ mod tests {
         let result = matches(&pattern, &found, &vars, &mut Vec::new());
         match expected {
             Ok(()) => assert_eq!(result, Ok(()), "{pattern}"),
-            Err(part) => assert!(result.clone().is_err_and(|error| error.contains(part)), "{pattern}: {result:?}"),
+            Err(part) => {
+                assert!(result.clone().is_err_and(|error| error.contains(part)), "{pattern}: {result:?}")
+            }
         }
     }
 
@@ -156,7 +174,8 @@ mod tests {
     #[test]
     fn keys_are_kept() {
         let mut kept = Vec::new();
-        matches(&json!([{"token": "<key:hf.a>"}]), &json!([{"token": KEY}]), &Vars::default(), &mut kept).unwrap();
+        matches(&json!([{"token": "<key:hf.a>"}]), &json!([{"token": KEY}]), &Vars::default(), &mut kept)
+            .unwrap();
         assert_eq!(kept, [("hf.a".to_owned(), KEY.to_owned())]);
     }
 }

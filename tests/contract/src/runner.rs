@@ -57,15 +57,22 @@ pub async fn run(target: &Target, mut tell: impl FnMut(&Outcome)) -> Result<Vec<
     for (_, case) in &cases {
         let verdict = match run.skipped(case) {
             Some(why) => Verdict::Skipped(why),
-            None => run.ask(case).await.map_or_else(|why| Verdict::Failed(redacted(&why)), |()| Verdict::Passed),
+            None => {
+                run.ask(case).await.map_or_else(|why| Verdict::Failed(redacted(&why)), |()| Verdict::Passed)
+            }
         };
         end(Outcome { name: case.name.clone(), what: case.what.clone(), verdict }, !case.step);
     }
     for (name, what, id) in [
         ("12b-50-same-new", "50 clients redeem the same new id at once: one of the keys works", "race-new"),
-        ("12c-50-same-existing", "50 clients redeem the same existing id at once: one of the keys works", "race-new"),
+        (
+            "12c-50-same-existing",
+            "50 clients redeem the same existing id at once: one of the keys works",
+            "race-new",
+        ),
     ] {
-        let verdict = run.race(id).await.map_or_else(|why| Verdict::Failed(redacted(&why)), |()| Verdict::Passed);
+        let verdict =
+            run.race(id).await.map_or_else(|why| Verdict::Failed(redacted(&why)), |()| Verdict::Passed);
         end(Outcome { name: name.to_owned(), what: what.to_owned(), verdict }, true);
     }
     let cleaned = run.clean().await;
@@ -83,19 +90,25 @@ impl<'a> Run<'a> {
         vars.set("branch", &branch);
         vars.set("login", &target.login);
         vars.set("key.admin", &target.key);
-        let role = target.login.strip_prefix("host/").map_or_else(|| format!("user:{}", target.login), |id| format!("host:{id}"));
+        let role = target
+            .login
+            .strip_prefix("host/")
+            .map_or_else(|| format!("user:{}", target.login), |id| format!("host:{id}"));
         vars.set("admin_role", format!("{}:{role}", target.account));
         vars.set("in_1h", zulu(target.now() + 3600));
         Self { target, vars, branch, hosts: BTreeSet::new() }
     }
 
     fn skipped(&self, case: &Case) -> Option<String> {
-        let because = case.because.clone().unwrap_or_else(|| "the server's settings are not ours to change".to_owned());
+        let because =
+            case.because.clone().unwrap_or_else(|| "the server's settings are not ours to change".to_owned());
         let version = self.target.version;
         match (case.needs, &case.only) {
             (_, Some(only)) if only != version.number() => Some(format!("recorded on {only} alone")),
             (Some(Needs::StandIn), _) if !self.target.is_stand_in() => Some(because),
-            (Some(Needs::Loopback), _) if !self.target.is_stand_in() && !self.target.endpoint.is_loopback() => {
+            (Some(Needs::Loopback), _)
+                if !self.target.is_stand_in() && !self.target.endpoint.is_loopback() =>
+            {
                 Some("the server is not on this machine, so the address that it sees is not known".to_owned())
             }
             _ => None,
@@ -135,7 +148,8 @@ impl<'a> Run<'a> {
     }
 
     async fn log_in(&mut self, name: &str) -> Result<(), String> {
-        let login = if name == "admin" { self.target.login.clone() } else { format!("host/{}/{name}", self.branch) };
+        let login =
+            if name == "admin" { self.target.login.clone() } else { format!("host/{}/{name}", self.branch) };
         let key = self.vars.get(&format!("key.{name}")).map_err(|missing| unset(&missing))?.to_owned();
         let reply = self.authenticate(&login, &key).await?;
         if reply.status != 200 {
@@ -174,11 +188,15 @@ impl<'a> Run<'a> {
         let request = Outgoing {
             method: "POST".to_owned(),
             target: "/host_factories/hosts".to_owned(),
-            headers: vec![pair("Authorization", &format!("Token token=\"{token}\"")), pair("Content-Type", FORM)],
+            headers: vec![
+                pair("Authorization", &format!("Token token=\"{token}\"")),
+                pair("Content-Type", FORM),
+            ],
             body: format!("id={}", utf8_percent_encode(&id, RESERVED)).into_bytes(),
             ..Outgoing::default()
         };
-        let replies = futures_util::future::join_all((0..50).map(|_| self.target.endpoint.exchange(&request))).await;
+        let replies =
+            futures_util::future::join_all((0..50).map(|_| self.target.endpoint.exchange(&request))).await;
         let mut keys = BTreeSet::new();
         for reply in replies {
             let reply = reply.map_err(|error| format!("no reply: {error}"))?;
@@ -205,7 +223,10 @@ fn request(case: &Case, vars: &Vars) -> Result<Outgoing, Missing> {
     let (method, target) = case.send.split_once(' ').unwrap_or(("GET", &case.send));
     let mut headers = Vec::new();
     if let Some(name) = &case.token {
-        headers.push(pair("Authorization", &format!("Token token=\"{}\"", vars.get(&format!("access.{name}"))?)));
+        headers.push(pair(
+            "Authorization",
+            &format!("Token token=\"{}\"", vars.get(&format!("access.{name}"))?),
+        ));
     }
     if let Some(token) = &case.redeem {
         headers.push(pair("Authorization", &format!("Token token=\"{}\"", vars.expand(token)?)));
@@ -230,7 +251,11 @@ fn request(case: &Case, vars: &Vars) -> Result<Outgoing, Missing> {
         for field in fields {
             let field = vars.expand(field)?;
             let (name, value) = field.split_once('=').unwrap_or((&field, ""));
-            pairs.push(format!("{}={}", utf8_percent_encode(name, RESERVED), utf8_percent_encode(value, RESERVED)));
+            pairs.push(format!(
+                "{}={}",
+                utf8_percent_encode(name, RESERVED),
+                utf8_percent_encode(value, RESERVED)
+            ));
         }
         body = pairs.join("&").into_bytes();
     }
@@ -276,7 +301,10 @@ mod tests {
     #[test]
     fn messages_hold_no_keys() {
         let key = "0123456789abcdefghjkmnpqrstvwxyz0123456789abcdefghj";
-        assert_eq!(redacted(&format!("$.token is \"{key}\", expected x")), "$.token is \"(redacted)\", expected x");
+        assert_eq!(
+            redacted(&format!("$.token is \"{key}\", expected x")),
+            "$.token is \"(redacted)\", expected x"
+        );
         assert_eq!(redacted("status 404, expected 204"), "status 404, expected 204");
     }
 }

@@ -1,6 +1,7 @@
 //! Whom the cases are asked of: a stand-in that this process starts, or a genuine server that somebody names.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use imprint_stack::conjur::{Conjur, Version};
@@ -24,6 +25,9 @@ pub(crate) struct Settings {
     trusted_proxies: Vec<IpNet>,
 }
 
+/// How a server's clock is moved.
+type Advance = Box<dyn Fn(Duration)>;
+
 /// A server and the account to ask it in.
 pub struct Target {
     pub(crate) endpoint: Endpoint,
@@ -33,6 +37,8 @@ pub struct Target {
     /// Whose replies are expected where versions differ.
     pub(crate) version: Version,
     stand_in: Option<Server<Conjur>>,
+    /// In place of sleeping before a genuine server: its way to let time pass, and the seconds that have passed by it.
+    passing: Option<(Advance, AtomicI64)>,
     label: String,
 }
 
@@ -49,6 +55,7 @@ impl Target {
             version: expect,
             label: format!("the stand-in as Conjur {}", version.number()),
             stand_in: Some(server),
+            passing: None,
         })
     }
 
@@ -62,7 +69,9 @@ impl Target {
     /// `_LOGIN` (default `admin`) and `_VERSION`. `None` when there is no URL.
     pub async fn from_env(var: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, String> {
         let get = |name: &str| var(&format!("IMPRINT_CONTRACT_{name}")).filter(|value| !value.is_empty());
-        let need = |name: &str| get(name).ok_or_else(|| format!("IMPRINT_CONTRACT_URL is set, IMPRINT_CONTRACT_{name} is not"));
+        let need = |name: &str| {
+            get(name).ok_or_else(|| format!("IMPRINT_CONTRACT_URL is set, IMPRINT_CONTRACT_{name} is not"))
+        };
         let Some(url) = get("URL") else { return Ok(None) };
         let ca = get("CA").map(PathBuf::from);
         let mut target = Self {
@@ -72,6 +81,7 @@ impl Target {
             key: need("ADMIN_KEY")?,
             version: Version::V1_24_0,
             stand_in: None,
+            passing: None,
             label: url.clone(),
         };
         let stated = match get("VERSION") {
@@ -83,6 +93,12 @@ impl Target {
         Ok(Some(target))
     }
 
+    /// Lets time pass by moving the server's clock, for a server whose clock can be moved.
+    #[must_use]
+    pub fn passing_time_by(self, advance: impl Fn(Duration) + 'static) -> Self {
+        Self { passing: Some((Box::new(advance), AtomicI64::new(0))), ..self }
+    }
+
     /// What this is, for a reader.
     #[must_use]
     pub fn label(&self) -> &str {
@@ -91,7 +107,12 @@ impl Target {
 
     async fn ask_version(&self) -> Result<String, String> {
         let accept = ("Accept".to_owned(), "application/json".to_owned());
-        let request = Outgoing { method: "GET".into(), target: "/".into(), headers: vec![accept], ..Outgoing::default() };
+        let request = Outgoing {
+            method: "GET".into(),
+            target: "/".into(),
+            headers: vec![accept],
+            ..Outgoing::default()
+        };
         let reply = self.endpoint.exchange(&request).await.map_err(|error| error.to_string())?;
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let version = body.get("version").and_then(serde_json::Value::as_str).map(str::to_owned);
@@ -104,15 +125,21 @@ impl Target {
 
     /// Seconds since 1970 where the server is; a genuine one is taken to be on time.
     pub(crate) fn now(&self) -> i64 {
-        self.stand_in.as_ref().map_or_else(|| jiff::Timestamp::now().as_second(), |server| server.service().now())
+        let passed = self.passing.as_ref().map_or(0, |(_, passed)| passed.load(Ordering::SeqCst));
+        let own = || jiff::Timestamp::now().as_second() + passed;
+        self.stand_in.as_ref().map_or_else(own, |server| server.service().now())
     }
 
     /// Lets time pass: for the stand-in by its clock, for a genuine server by waiting.
     pub(crate) async fn wait(&self, seconds: u64) {
         let span = Duration::from_secs(seconds);
-        match &self.stand_in {
-            Some(server) => server.service().advance(span),
-            None => tokio::time::sleep(span).await,
+        match (&self.stand_in, &self.passing) {
+            (Some(server), _) => server.service().advance(span),
+            (None, Some((advance, passed))) => {
+                advance(span);
+                passed.fetch_add(i64::try_from(seconds).unwrap_or(i64::MAX), Ordering::SeqCst);
+            }
+            (None, None) => tokio::time::sleep(span).await,
         }
     }
 
@@ -125,7 +152,8 @@ impl Target {
             own.database_down = settings.database_down;
             own.trusted_proxies = settings.trusted_proxies;
             own.api_key_default = settings.api_key_default.unwrap_or(own.api_key_default);
-            own.host_factories_enabled = settings.host_factories_enabled.unwrap_or(own.host_factories_enabled);
+            own.host_factories_enabled =
+                settings.host_factories_enabled.unwrap_or(own.host_factories_enabled);
             own.host_token_ttl = settings.host_token_ttl.map_or(own.host_token_ttl, Duration::from_secs);
         });
     }

@@ -19,7 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -209,6 +209,14 @@ impl Conjur {
         let store = self.store();
         let prefix = store.id("host", "");
         store.resources.keys().filter_map(|id| id.strip_prefix(&prefix)).map(str::to_owned).collect()
+    }
+
+    /// The full ids of all resources and roles, sorted: what a backup of the server would hold.
+    #[must_use]
+    pub fn everything(&self) -> Vec<String> {
+        let store = self.store();
+        let all: BTreeSet<&String> = store.resources.keys().chain(store.roles.keys()).collect();
+        all.into_iter().cloned().collect()
     }
 
     /// The current API key of a host (its id without account and kind).
