@@ -208,6 +208,17 @@ fn an_outage_is_500_and_never_401() {
 }
 
 #[test]
+fn a_dry_run_changes_nothing() {
+    let lab = Lab::new();
+    let admin = lab.admin();
+    let load =
+        |text: &str| lab.send(Method::POST, "/policies/dev/policy/app%2Fhosts?dryRun=true", &admin, text).0;
+    assert_eq!(load("- !host a"), 200);
+    assert_eq!(load("- !hots a"), 422);
+    assert_eq!(lab.conjur.hosts(), ["app/rotator"]);
+}
+
+#[test]
 fn requests_have_names() {
     let check = |method: Method, target: &str, name: &str| {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));

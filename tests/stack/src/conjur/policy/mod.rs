@@ -50,6 +50,10 @@ pub(super) fn handle(context: &mut Context<'_>, id: &str) -> Answer {
         return Err(Reply::head(403));
     }
     let text = String::from_utf8_lossy(&context.request.body).into_owned();
+    if context.query()?.get("dryRun").and_then(Value::as_str) == Some("true") {
+        load(&mut context.store.clone(), &context.settings, id, &text, verb, context.now_ms)?;
+        return Ok(Reply::json(200, &json!({"status": "Valid YAML"})));
+    }
     let loaded = load(context.store, &context.settings, id, &text, verb, context.now_ms)?;
     let created: Map<String, Value> =
         loaded.created.into_iter().map(|(id, key)| (id.clone(), json!({"id": id, "api_key": key}))).collect();
