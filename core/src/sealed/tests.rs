@@ -43,6 +43,22 @@ fn the_format_byte_for_byte() {
 }
 
 #[test]
+fn architecture_md_shows_this_format() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+    let (_, after) = text.split_once("```json\n").unwrap();
+    let (shown, _) = after.split_once("```").unwrap();
+    assert_eq!(shown.replace('\n', "") + "\n", String::from_utf8(sealed().to_bytes()).unwrap());
+    let one = Binding { scope: Scope::Instance { arn: ARN.to_owned() }, ..binding() };
+    for key in one.context().keys() {
+        let member = key.trim_start_matches("imprint:");
+        assert!(text.contains(&format!("| `{member}` |")) && text.contains(&format!("| `{key}`")), "{key}");
+    }
+    for limit in [LARGEST_OBJECT, LARGEST_CONTEXT, LARGEST_CIPHERTEXT] {
+        assert!(text.contains(&format!(" {limit} bytes")), "{limit}");
+    }
+}
+
+#[test]
 fn the_context_has_every_field_and_names_that_iam_can_say() {
     let context = binding().context();
     let say = |key: &str| context.get(key).map(String::as_str);
