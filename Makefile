@@ -38,6 +38,7 @@ test: cc peers ## runs every test: Rust, end to end, the peers
 .PHONY: check
 check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 
@@ -59,6 +60,7 @@ fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each
 .PHONY: fmt
 fmt: lint-tools ## formats Rust and Python
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
 	$(lint)/ruff check --quiet --config tests/ruff.toml --select I --fix tests docs
 	$(lint)/ruff format --quiet --config tests/ruff.toml tests docs
 
