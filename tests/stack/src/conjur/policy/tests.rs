@@ -1,3 +1,5 @@
+//! Policy by itself: what a text means, what is refused, and how the three verbs differ.
+
 use super::super::{Conjur, Version};
 
 const BRANCH: &str = "
