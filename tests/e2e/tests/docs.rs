@@ -1,0 +1,136 @@
+//! What the documents show is what the programs take: the configurations, the policies, the exit
+//! codes.
+
+use imprint_agent::config::{Config, Outside};
+use imprint_core::error::{Class, chain};
+use imprint_stack::ca::Ca;
+use imprint_stack::conjur::{Conjur, Version};
+use std::fs;
+use std::io;
+use std::path::Path;
+use zeroize::Zeroizing;
+
+/// A machine on which the files that the documents name are there.
+struct Documented(String);
+
+impl Outside for Documented {
+    fn env(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn file(&self, path: &Path, _: usize) -> io::Result<Vec<u8>> {
+        match path.to_str() {
+            Some("/etc/imprint/ca.pem") => Ok(self.0.clone().into_bytes()),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+fn document(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The blocks of a language in the README, in their order.
+fn blocks(language: &str) -> Vec<String> {
+    let text = document("README.md");
+    let after = text.split(&format!("```{language}\n")).skip(1);
+    after.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+fn agent(text: &str) -> Config {
+    let ca = Documented(Ca::named("documented").pem());
+    Config::read(text, &ca).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+fn rotator(text: &str) -> imprint_rotator::config::Config {
+    let ca = |path: &Path| match path.to_str() {
+        Some("ca.pem") => Ok(Zeroizing::new(Ca::named("documented").pem())),
+        _ => panic!("{} is not documented", path.display()),
+    };
+    imprint_rotator::config::Config::parse(text, &ca).unwrap_or_else(|e| panic!("{}\n{text}", chain(&e)))
+}
+
+#[test]
+fn the_configurations_are_taken_and_go_together() {
+    let [short_rotator, short_agent] = blocks("toml").try_into().unwrap();
+    let short = (agent(&short_agent), rotator(&short_rotator));
+    let long = (
+        agent(&document("packaging/etc/imprint/config.toml")),
+        rotator(&document("packaging/etc/imprint/rotator.toml")),
+    );
+    for (agent, rotator) in [short, long] {
+        assert_eq!(agent.account, rotator.account);
+        assert_eq!((&agent.appliance_url, &agent.leader_url), (&rotator.appliance_url, &rotator.leader_url));
+        assert_eq!(agent.host_factory, rotator.factories[0].id);
+        assert_eq!(agent.source.bucket, rotator.aws.bucket);
+        assert_eq!(agent.source.bucket_owner.as_ref(), Some(&rotator.aws.bucket_owner));
+        let host = agent.host_id.as_str();
+        assert!(host.starts_with(rotator.factories[0].hosts_branch.as_str()), "{host}");
+    }
+}
+
+/// Every setting that is shown as a comment is taken too.
+#[test]
+fn what_is_commented_out_is_taken() {
+    let shown = |path| {
+        let text = document(path);
+        let is_setting = |line: &str| {
+            let mut words = line.split(' ');
+            let name = words.next().unwrap_or_default();
+            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b"_-".contains(&b));
+            line.starts_with('[') || (plain && words.next() == Some("="))
+        };
+        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if is_setting(rest) => rest,
+            Some(_) | None => line,
+        });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    // The two ways to name the host exclude each other.
+    let text = shown("packaging/etc/imprint/config.toml").replace("\nhosts_branch = \"app/hosts\"", "");
+    let config = agent(&text);
+    assert_eq!(config.annotations.len(), 2);
+    assert_eq!(config.proof_variable.as_deref(), Some("app/db/password"));
+    assert!(config.console.is_some() && config.source.region.is_some() && config.source.ca.is_some());
+
+    let text = shown("packaging/etc/imprint/rotator.toml").replace("proxy-ca.pem", "ca.pem");
+    let config = rotator(&text);
+    assert_eq!(config.factories[0].cidr.len(), 1);
+    assert!(config.aws.ca.is_some() && config.revoke);
+    let usual = imprint_rotator::policy::Policy::new(imprint_rotator::policy::Windows::default()).unwrap();
+    assert_eq!(config.policy.lifetime(), usual.lifetime());
+    assert_eq!(config.policy.longest_run(), usual.longest_run());
+}
+
+#[test]
+fn conjur_takes_the_policy() {
+    let policy = blocks("yaml").into_iter().find(|block| block.contains("!host-factory")).unwrap();
+    for version in [Version::V1_22_3, Version::V1_24_0] {
+        let made = Conjur::new(version, "prod").load_policy("root", &policy).unwrap();
+        assert_eq!(made.keys().collect::<Vec<_>>(), ["prod:host:imprint/rotator"]);
+    }
+}
+
+#[test]
+fn the_iam_policies_name_what_the_programs_name() {
+    let policies: Vec<serde_json::Value> =
+        blocks("json").iter().map(|block| serde_json::from_str(block).unwrap()).collect();
+    assert_eq!(policies.len(), 2);
+    let config = agent(&blocks("toml")[1]);
+    let text = policies[0].to_string();
+    let object = format!("arn:aws:s3:::{}/{}", config.source.bucket, config.source.object);
+    let condition = format!("kms:EncryptionContext:{}", imprint_core::sealed::context_key::HOST_FACTORY);
+    for word in [object.as_str(), config.source.kms_key.as_str(), condition.as_str()] {
+        assert!(text.contains(&format!("\"{word}\"")), "{word}");
+    }
+}
+
+#[test]
+fn every_exit_code_is_in_the_table() {
+    let text = document("README.md");
+    for class in Class::ALL {
+        let row = format!("| {} | {class} |", class.exit_code());
+        assert!(text.contains(&row), "{row}");
+    }
+}
