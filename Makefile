@@ -24,14 +24,17 @@ help: ## lists the targets
 
 .PHONY: demo
 demo: cc ## builds everything and tells the whole story on this machine, in a minute
+	@$(CARGO) build --locked --quiet -p imprint -p imprint-rotator
 	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo
 
 .PHONY: demo-up
 demo-up: cc ## keeps the demo's servers running and prints how to try the commands by hand
+	@$(CARGO) build --locked --quiet -p imprint -p imprint-rotator
 	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo -- up
 
 .PHONY: test
-test: cc peers ## runs every test: Rust, end to end, the peers
+test: peers ## runs every test: Rust, end to end, the peers
+	@$(need) cc curl jq
 	$(CARGO) test --locked --workspace
 	$(peers)/python -m unittest discover --start-directory tests/peers
 
@@ -39,6 +42,7 @@ test: cc peers ## runs every test: Rust, end to end, the peers
 check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
 
@@ -47,10 +51,11 @@ contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRIN
 	$(CARGO) run --locked --quiet -p imprint-contract
 
 .PHONY: bench
-bench: cc peers ## what one enrollment costs, beside awscli, boto3 and curl
+bench: peers ## what one enrollment costs, beside awscli, boto3 and curl
+	@$(need) cc curl jq
 	$(CARGO) build --locked --release -p imprint
 	$(CARGO) build --locked --release -p imprint-rotator
-	$(CARGO) run --locked --release -p imprint-e2e --bin bench
+	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 
 .PHONY: fuzz
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that what the build and the tests call is there: need.sh cc | cxx | python ...
+# Makes sure that what the build and the tests call is there: need.sh cc | cxx | curl | jq | python ...
 #
 # On Debian and its kin it installs the missing packages when it may (root, or sudo that asks
 # for nothing). Elsewhere, or when it may not, it prints the exact command and fails.
@@ -31,12 +31,13 @@ for need in "$@"; do
     case $need in
     cc) compiles "${CC:-cc}" c || lacks "a C compiler" gcc libc6-dev ;;
     cxx) compiles "${CXX:-c++}" c++ || lacks "a C++ compiler" g++ libc6-dev ;;
+    curl | jq) command -v "$need" >/dev/null || lacks "$need" "$need" ;;
     python)
         python_works python3 || python_works /usr/bin/python3 \
             || lacks "Python 3.11 with venv" python3 python3-venv
         ;;
     *)
-        echo "need.sh: unknown need '$need' (cc, cxx, python)" >&2
+        echo "need.sh: unknown need '$need' (cc, cxx, curl, jq, python)" >&2
         exit 64
         ;;
     esac
