@@ -1,0 +1,389 @@
+//! The agent's configuration: `/etc/imprint/config.toml`, read once and checked whole.
+//!
+//! The file is TOML; unknown settings are refused and every problem is told at once with its line
+//! (see `imprint_core::settings`). What comes out of [`Config::read`] needs no further check: names
+//! are names, the CA file is read, users have numbers. `packaging/etc/imprint/config.toml` explains
+//! each setting.
+
+mod kinds;
+
+pub use kinds::{AbsolutePath, Endpoint, KmsKey};
+
+use crate::store::Target;
+use crate::template::Template;
+use imprint_core::door::CaBundle;
+use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
+use imprint_core::sealed::layer_key;
+use imprint_core::settings::{self, Problems, Table, duration, text};
+use imprint_core::{Class, Classified};
+use kinds::{AccountId, BucketName, FileMode, ObjectKey, Region, VariableId};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where the configuration is when nothing else is said.
+pub const DEFAULT_PATH: &str = "/etc/imprint/config.toml";
+
+/// The largest file that is read, in bytes.
+const LARGEST: usize = 64 * 1024;
+
+/// How long an enrollment tries when nothing else is said.
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(15 * 60);
+
+/// Everything that the agent is told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Conjur account.
+    pub account: Account,
+    /// Where Conjur answers; goes into the files.
+    pub appliance_url: ApplianceUrl,
+    /// Where the redeem goes: the leader, when `appliance_url` is a follower.
+    pub leader_url: ApplianceUrl,
+    /// The only certificates that Conjur may show; `None` for the public ones.
+    pub ca: Option<CaBundle>,
+    /// The factory that the host comes from.
+    pub host_factory: FactoryId,
+    /// What the host is called.
+    pub host_id: Template,
+    /// What is written beside the host, by name.
+    pub annotations: BTreeMap<String, Template>,
+    /// A variable that the new host must be allowed to read.
+    pub proof_variable: Option<String>,
+    /// How long an enrollment tries.
+    pub deadline: Duration,
+    /// Where the sealed token is.
+    pub source: Source,
+    /// What is written, and where.
+    pub files: Files,
+    /// The metadata service.
+    pub imds: Endpoint,
+    /// The root of sysfs.
+    pub sys_root: PathBuf,
+    /// Where one line is written when an enrollment fails; `None` for nowhere.
+    pub console: Option<PathBuf>,
+}
+
+/// Where the sealed token is published.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Bucket.
+    pub bucket: String,
+    /// The account that must own the bucket; `None` for any.
+    pub bucket_owner: Option<String>,
+    /// Key of the object.
+    pub object: String,
+    /// The one key that may unseal it.
+    pub kms_key: KmsKey,
+    /// Region of bucket and key; `None` for the instance's.
+    pub region: Option<String>,
+    /// Certificates to trust beside the public ones: of a proxy that opens TLS.
+    pub ca: Option<CaBundle>,
+}
+
+/// The files that are written.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Host id and API key.
+    pub identity: Target,
+    /// Where clients find the rest.
+    pub conf: Target,
+    /// The CA bundle; only written when there is one.
+    pub pem: Target,
+    /// Lock and state.
+    pub state_dir: PathBuf,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is not there.
+    #[error("there is no {}", .0.display())]
+    Missing(PathBuf),
+    /// Its problems, all of them.
+    #[error("{}: {problems}", path.display())]
+    Problems {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problems: Problems,
+    },
+    /// The file cannot be read.
+    #[error("the configuration cannot be read")]
+    Storage(#[source] crate::store::Error),
+    /// The file is not text.
+    #[error("{} is not UTF-8", .0.display())]
+    Text(PathBuf),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Missing(_) | Self::Problems { .. } | Self::Storage(_) | Self::Text(_) => Class::Config,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing(_) => Some("write it, or name another file with --config"),
+            Self::Problems { .. } | Self::Text(_) => {
+                Some("mend the file; /usr/share/doc/imprint/config.toml explains every setting")
+            }
+            Self::Storage(error) => error.hint(),
+        }
+    }
+}
+
+/// What a configuration looks at beside its own text.
+pub trait Outside {
+    /// A variable of the environment.
+    fn env(&self, name: &str) -> Option<String>;
+
+    /// A file's bytes, of at most `most`.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    fn file(&self, path: &Path, most: usize) -> io::Result<Vec<u8>>;
+}
+
+/// The machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Machine;
+
+impl Outside for Machine {
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn file(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
+        crate::store::read_following(path, most)
+            .map_err(|e| io::Error::other(imprint_core::error::chain(&e)))?
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Config {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// When it is not there, no text, or has problems.
+    pub fn load(path: &Path, outside: &impl Outside) -> Result<Self, Error> {
+        let bytes = crate::store::read_following(path, LARGEST)
+            .map_err(Error::Storage)?
+            .ok_or_else(|| Error::Missing(path.to_owned()))?;
+        let text = String::from_utf8(bytes).map_err(|_| Error::Text(path.to_owned()))?;
+        Self::read(&text, outside).map_err(|problems| Error::Problems { path: path.to_owned(), problems })
+    }
+
+    /// Reads a configuration's text.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn read(file: &str, outside: &impl Outside) -> Result<Self, Problems> {
+        settings::read(file, |root| Self::take(root, outside))
+    }
+
+    fn take(root: &mut Table<'_>, outside: &impl Outside) -> Option<Self> {
+        let account = root.required("account", text::<Account>);
+        let appliance_url = root.required("appliance_url", text::<ApplianceUrl>);
+        let leader_url = root.optional("leader_url", text::<ApplianceUrl>);
+        let ca = bundle(root, outside);
+        let host_factory = root.required("host_factory", text::<FactoryId>);
+        let host_id = host_id(root);
+        let proof_variable = root.optional("proof_variable", text::<VariableId>);
+        let deadline = root.or("deadline", duration, DEFAULT_DEADLINE);
+        let annotations = annotations(root);
+        let source =
+            Source::take(&mut root.section("source"), outside, account.as_ref(), host_factory.as_ref());
+        let files = Files::take(&mut root.section("files"), outside);
+        let imds = imds(&mut root.section("imds"), outside);
+        let mut system = root.section("system");
+        let sys_root = system.or("sys_root", text, AbsolutePath::known("/sys"));
+        let console = system.optional("console", text::<AbsolutePath>);
+        if deadline.is_some_and(|d| d.is_zero() || d > Duration::from_secs(86_400)) {
+            root.problem("deadline", "must be from 1s to 1d");
+        }
+        Some(Self {
+            account: account?,
+            leader_url: leader_url.or_else(|| appliance_url.clone())?,
+            appliance_url: appliance_url?,
+            ca: ca?,
+            host_factory: host_factory?,
+            host_id: host_id?,
+            annotations: annotations?,
+            proof_variable: proof_variable.map(|id| id.0),
+            deadline: deadline?,
+            source: source?,
+            files: files?,
+            imds: imds?,
+            sys_root: sys_root?.0,
+            console: console.map(|path| path.0),
+        })
+    }
+}
+
+impl Source {
+    fn take(
+        table: &mut Table<'_>,
+        outside: &impl Outside,
+        account: Option<&Account>,
+        factory: Option<&FactoryId>,
+    ) -> Option<Self> {
+        let bucket = table.required("bucket", text::<BucketName>);
+        let bucket_owner = table.optional("bucket_owner", text::<AccountId>);
+        let kms_key = table.required("kms_key", text::<KmsKey>);
+        let region = table.optional("region", text::<Region>);
+        let object = table.optional("object", text::<ObjectKey>).map(|key| key.0);
+        let ca = bundle(table, outside);
+        let default = || Some(layer_key(account?, factory?));
+        Some(Self {
+            bucket: bucket?.0,
+            bucket_owner: bucket_owner.map(|id| id.0),
+            object: object.or_else(default)?,
+            kms_key: kms_key?,
+            region: region.map(|region| region.0),
+            ca: ca?,
+        })
+    }
+}
+
+impl Files {
+    fn take(table: &mut Table<'_>, outside: &impl Outside) -> Option<Self> {
+        let mut path = |key, default| table.or(key, text, AbsolutePath::known(default)).map(|path| path.0);
+        let identity = path("identity", "/etc/conjur.identity");
+        let conf = path("conf", "/etc/conjur.conf");
+        let pem = path("pem", "/etc/conjur.pem");
+        let state_dir = path("state_dir", "/var/lib/imprint");
+        let mode = table.or("mode", text, FileMode(0o600));
+        let owner = id_of(table, "owner", "/etc/passwd", "user", outside);
+        let group = id_of(table, "group", "/etc/group", "group", outside);
+        let paths = [&identity, &conf, &pem, &state_dir];
+        if paths.iter().enumerate().any(|(at, path)| path.is_some() && paths[..at].contains(path)) {
+            table.problem("identity", "two settings of this section name the same path");
+        }
+        let (owner, group) = (owner?, group?);
+        Some(Self {
+            identity: Target { path: identity?, mode: mode?.0, owner, group },
+            // These two hold no secret, and every user's client reads them.
+            conf: Target { path: conf?, mode: 0o644, owner: None, group: None },
+            pem: Target { path: pem?, mode: 0o644, owner: None, group: None },
+            state_dir: state_dir?,
+        })
+    }
+}
+
+fn host_id(root: &mut Table<'_>) -> Option<Template> {
+    let branch = root.optional("hosts_branch", text::<Branch>);
+    let Some(template) = root.optional("host_id", text::<Template>) else {
+        let Some(branch) = branch else {
+            // A wrong one is told already.
+            if !root.has("hosts_branch") && !root.has("host_id") {
+                root.missing("hosts_branch");
+            }
+            return None;
+        };
+        return format!("{branch}/{{account_id}}/{{region}}/{{instance_id}}").parse().ok();
+    };
+    if branch.is_some() {
+        root.problem("hosts_branch", "is of no use beside host_id, which names the whole id");
+    }
+    if template.is_fixed() {
+        root.problem(
+            "host_id",
+            "has no placeholder: every instance would be the same host, and each enrollment would kill the key of the one before",
+        );
+    }
+    Some(template)
+}
+
+fn annotations(root: &mut Table<'_>) -> Option<BTreeMap<String, Template>> {
+    let mut found = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for (name, value) in root.section("annotations").pairs() {
+        // Conjur's form parser gives brackets a meaning of their own.
+        let plain =
+            name.len() <= 128 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._/-".contains(&b));
+        if !plain || name.is_empty() {
+            wrong.push("a name may have only letters, digits and . _ / -, at most 128 of them".to_owned());
+        } else if name == "authn/api-key" {
+            wrong.push("authn/api-key is always set to true by imprint itself".to_owned());
+        } else {
+            match value.parse() {
+                Ok(template) => {
+                    found.insert(name, template);
+                }
+                Err(error) => wrong.push(format!("{name}: {error}")),
+            }
+        }
+    }
+    for wrong in &wrong {
+        root.problem("annotations", wrong);
+    }
+    wrong.is_empty().then_some(found)
+}
+
+/// `ca_file`, read and checked. The outer `None` says that it is wrong.
+fn bundle(table: &mut Table<'_>, outside: &impl Outside) -> Option<Option<CaBundle>> {
+    let path = table.or("ca_file", |value| text::<AbsolutePath>(value).map(Some), None)?;
+    let Some(AbsolutePath(path)) = path else { return Some(None) };
+    let read =
+        outside.file(&path, LARGEST * 4).map_err(|e| format!("{} cannot be read: {e}", path.display()));
+    let bundle = read.and_then(|bytes| {
+        let say = |why: String| format!("{}: {why}", path.display());
+        let pem = String::from_utf8(bytes).map_err(|_| say("is not PEM".to_owned()))?;
+        CaBundle::from_pem(&pem).map_err(|e| say(imprint_core::error::chain(&e)))
+    });
+    bundle.map_err(|what| table.problem("ca_file", what)).ok().map(Some)
+}
+
+/// A user or group by name or number. The outer `None` says that it is wrong.
+fn id_of(
+    table: &mut Table<'_>,
+    key: &'static str,
+    list: &str,
+    kind: &str,
+    outside: &impl Outside,
+) -> Option<Option<u32>> {
+    let Some(name) = table.or(key, |value| text::<String>(value).map(Some), None)? else { return Some(None) };
+    if let Ok(number) = name.parse() {
+        return Some(Some(number));
+    }
+    let bytes = match outside.file(Path::new(list), 1024 * 1024) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            table.problem(key, format_args!("{list} cannot be read: {error}"));
+            return None;
+        }
+    };
+    let found = String::from_utf8_lossy(&bytes).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        (fields.next() == Some(name.as_str())).then(|| fields.nth(1)?.parse().ok()).flatten()
+    });
+    if found.is_none() {
+        let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
+        table.problem(key, format_args!("there is no {kind} {shown} in {list}; a number is taken too"));
+        return None;
+    }
+    Some(found)
+}
+
+/// The metadata service: from the file, else where the AWS SDKs look for it too.
+fn imds(table: &mut Table<'_>, outside: &impl Outside) -> Option<Endpoint> {
+    let set = table.or("endpoint", |value| text::<Endpoint>(value).map(Some), None)?;
+    if set.is_some() {
+        return set;
+    }
+    if let Some(url) = outside.env("AWS_EC2_METADATA_SERVICE_ENDPOINT").filter(|url| !url.is_empty()) {
+        return url
+            .parse()
+            .map_err(|e| table.problem("endpoint", format_args!("AWS_EC2_METADATA_SERVICE_ENDPOINT {e}")))
+            .ok();
+    }
+    match outside.env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE") {
+        Some(mode) if mode.eq_ignore_ascii_case("ipv6") => Some(Endpoint::ipv6()),
+        Some(_) | None => Some(Endpoint::ipv4()),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,129 @@
+//! The set of files that an enrollment leaves: pem, conf, then the identity, each durable before the
+//! next, so that whoever sees the identity finds the other two.
+
+use crate::config::{Config, Files};
+use crate::identity::{self, Identity};
+use crate::step::OnDisk;
+use crate::store::{self, Disk};
+use imprint_core::{Class, Classified};
+use zeroize::Zeroizing;
+
+/// The most that conf or pem take; for the write check.
+const MARGIN: usize = 8 * 1024;
+
+/// Why the files cannot be written or read.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// The identity file is not usable.
+    #[error("the identity file {path} cannot be used")]
+    Identity {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: identity::Error,
+    },
+    /// There is no identity.
+    #[error("there is no identity at {0}")]
+    Missing(String),
+    /// A file cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] store::Error),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Identity { source, .. } => source.class(),
+            Self::Missing(_) => Class::Absent,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Identity { .. } | Self::Missing(_) => Some("run imprint enroll"),
+            Self::Storage(error) => error.hint(),
+        }
+    }
+}
+
+/// What stands at the identity's path, without its secret.
+///
+/// # Errors
+/// When it cannot be read, or is no plain file.
+pub fn on_disk(files: &Files) -> Result<OnDisk, store::Error> {
+    let bytes = match store::read(&files.identity.path, identity::LARGEST) {
+        Ok(Some(bytes)) => Zeroizing::new(bytes),
+        Ok(None) => return Ok(OnDisk::Missing),
+        // No identity of ours is that large.
+        Err(store::Error::Large { .. }) => return Ok(OnDisk::Unusable(identity::Error::Others)),
+        Err(error) => return Err(error),
+    };
+    Ok(match Identity::parse(&bytes) {
+        Ok(identity) => OnDisk::Good {
+            appliance_url: identity.appliance_url.to_string(),
+            host_id: identity.host_id.to_string(),
+        },
+        Err(error) => OnDisk::Unusable(error),
+    })
+}
+
+/// The identity on the disk.
+///
+/// # Errors
+/// When there is none, or it cannot be read or used.
+pub fn read_back(files: &Files) -> Result<Identity, Error> {
+    let path = || files.identity.path.display().to_string();
+    let bytes =
+        store::read(&files.identity.path, identity::LARGEST)?.ok_or_else(|| Error::Missing(path()))?;
+    let bytes = Zeroizing::new(bytes);
+    Identity::parse(&bytes).map_err(|source| Error::Identity { path: path(), source })
+}
+
+/// Proves that all files can be written, while nothing is at stake.
+///
+/// # Errors
+/// With the first that cannot.
+pub fn prove_writable(disk: &impl Disk, files: &Files, pem: bool) -> Result<(), Error> {
+    if pem {
+        store::prove_writable(disk, &files.pem, MARGIN)?;
+    }
+    store::prove_writable(disk, &files.conf, MARGIN)?;
+    Ok(store::prove_writable(disk, &files.identity, identity::LONGEST)?)
+}
+
+/// Writes pem, conf and identity, in this order.
+///
+/// # Errors
+/// With the first that cannot be written; those after it are as they were.
+pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(), Error> {
+    if let Some(ca) = &config.ca {
+        store::put(disk, &config.files.pem, ca.pem().as_bytes())?;
+    }
+    store::put(disk, &config.files.conf, conf(config).as_bytes())?;
+    Ok(store::put(disk, &config.files.identity, identity.to_netrc().as_bytes())?)
+}
+
+/// Writes pem and conf where they are gone. Ones that are there are left alone, whatever they say:
+/// an operator may have added to them.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
+    let gone = |path: &std::path::Path| {
+        path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
+    };
+    if let Some(ca) = config.ca.as_ref().filter(|_| gone(&config.files.pem.path)) {
+        store::put(disk, &config.files.pem, ca.pem().as_bytes())?;
+    }
+    if gone(&config.files.conf.path) {
+        store::put(disk, &config.files.conf, conf(config).as_bytes())?;
+    }
+    Ok(())
+}
+
+fn conf(config: &Config) -> String {
+    let pem = config.ca.is_some().then_some(config.files.pem.path.as_path());
+    identity::conf(&config.account, &config.appliance_url, pem, &config.files.identity.path)
+}

@@ -1,0 +1,299 @@
+//! Where log lines go: structured to systemd's journal when there is one, and to standard error
+//! unless that leads to the journal as well.
+//!
+//! A journal that stops reading must not stop an enrollment, and its socket blocks for ever once it
+//! is full. So lines go through a bounded queue to a thread of its own: what does not fit is counted
+//! and said later, and the end of the program waits a fifth of a second for the rest, no longer.
+
+use log::{Level, LevelFilter, Log, Metadata, Record, kv};
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+use systemd_journal_logger::JournalLog;
+
+/// Message ids of the journal: one for each event that a person or a rule may want to find.
+pub mod event {
+    /// An enrollment came to its end.
+    pub const ENROLLED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d40";
+    /// An enrollment failed.
+    pub const FAILED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d41";
+    /// There was nothing to do.
+    pub const NOTHING_TO_DO: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d42";
+    /// The image was cloned: the parent's identity was removed.
+    pub const PARENTS_IDENTITY_REMOVED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d43";
+    /// Something about the token is odd, and no reason to refuse it.
+    pub const DOUBT: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d44";
+    /// A redeem replaced the key of a host that existed.
+    pub const KEY_REPLACED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d45";
+    /// A good identity is kept although nobody could tell which instance this is.
+    pub const KEPT_WITHOUT_ANSWER: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d46";
+    /// The identity on disk does not authenticate.
+    pub const VERIFY_FAILED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d47";
+    /// The identity on disk authenticates.
+    pub const VERIFIED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d48";
+}
+
+/// How many lines may wait for the journal.
+const QUEUE: usize = 256;
+
+/// The longest that the end of the program waits for the journal.
+const FLUSH: Duration = Duration::from_millis(200);
+
+/// Starts logging, at `level` and above. Where there is neither a journal nor a standard error,
+/// lines are lost.
+pub fn start(level: LevelFilter) {
+    let own_stream = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stderr(&stream));
+    let journal = JournalLog::new().ok().map(|journal| journal.with_syslog_identifier("imprint".to_owned()));
+    let outlets = Outlets {
+        stderr: !own_stream || journal.is_none(),
+        journal: journal.and_then(|j| Queued::start(j).ok()),
+    };
+    if log::set_boxed_logger(Box::new(outlets)).is_ok() {
+        log::set_max_level(level);
+    }
+}
+
+/// Whether standard error leads to the journal, so that a person's lines there would come twice.
+#[must_use]
+pub fn is_under_systemd() -> bool {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stderr(&stream))
+        && Path::new("/run/systemd/journal/socket").exists()
+}
+
+/// `JOURNAL_STREAM` is inherited by programs whose standard error was led elsewhere; device and
+/// inode tell. Source: systemd.exec(5).
+fn is_stderr(stream: &str) -> bool {
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|fd| stream == format!("{}:{}", fd.dev(), fd.ino()))
+}
+
+struct Outlets {
+    stderr: bool,
+    journal: Option<Queued>,
+}
+
+impl Log for Outlets {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        // What libraries log may hold headers or bodies.
+        metadata.target().starts_with("imprint")
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        if self.stderr {
+            // With no standard error there is nobody left to tell.
+            let _nobody = writeln!(std::io::stderr().lock(), "{}", plain(record));
+        }
+        if let Some(journal) = &self.journal {
+            journal.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        if let Some(journal) = &self.journal {
+            journal.flush();
+        }
+    }
+}
+
+/// A line for a person: `imprint: warning: text`.
+fn plain(record: &Record<'_>) -> String {
+    let level = match record.level() {
+        Level::Error => "error: ",
+        Level::Warn => "warning: ",
+        Level::Info => "",
+        Level::Debug | Level::Trace => "debug: ",
+    };
+    // What a tag or a server said must not lead a terminal astray.
+    let text: String =
+        record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    format!("imprint: {level}{text}")
+}
+
+/// A log line on its way to the journal.
+struct Line {
+    level: Level,
+    target: String,
+    text: String,
+    fields: Fields,
+}
+
+#[derive(Default)]
+struct Fields(Vec<(String, String)>);
+
+impl<'kvs> kv::VisitSource<'kvs> for Fields {
+    fn visit_pair(&mut self, key: kv::Key<'kvs>, value: kv::Value<'kvs>) -> Result<(), kv::Error> {
+        self.0.push((key.to_string(), value.to_string()));
+        Ok(())
+    }
+}
+
+enum Item {
+    Flush(SyncSender<()>),
+    Line(Line),
+}
+
+/// A logger behind a bounded queue.
+struct Queued {
+    to: SyncSender<Item>,
+    lost: AtomicUsize,
+}
+
+impl Queued {
+    fn start(sink: impl Log + 'static) -> std::io::Result<Self> {
+        let (to, from) = sync_channel(QUEUE);
+        std::thread::Builder::new()
+            .name("journal".to_owned())
+            .stack_size(128 * 1024)
+            .spawn(move || drain(&sink, &from))?;
+        Ok(Self { to, lost: AtomicUsize::new(0) })
+    }
+
+    fn send(&self, line: Line) {
+        if self.to.try_send(Item::Line(line)).is_err() {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Log for Queued {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        if lost > 0 {
+            let text = format!("{lost} log lines were lost, since the journal did not take them");
+            let line =
+                Line { level: Level::Warn, target: "imprint".to_owned(), text, fields: Fields::default() };
+            if self.to.try_send(Item::Line(line)).is_err() {
+                self.lost.fetch_add(lost, Ordering::Relaxed);
+            }
+        }
+        let mut fields = Fields::default();
+        // `Fields` takes every pair.
+        let _always = record.key_values().visit(&mut fields);
+        self.send(Line {
+            level: record.level(),
+            target: record.target().to_owned(),
+            text: record.args().to_string(),
+            fields,
+        });
+    }
+
+    fn flush(&self) {
+        let (done, wait) = sync_channel(1);
+        let start = std::time::Instant::now();
+        while start.elapsed() < FLUSH {
+            match self.to.try_send(Item::Flush(done.clone())) {
+                Ok(()) => {
+                    let left = FLUSH.saturating_sub(start.elapsed());
+                    match wait.recv_timeout(left) {
+                        Ok(()) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+                    }
+                }
+                Err(TrySendError::Full(_)) => std::thread::sleep(Duration::from_millis(2)),
+                Err(TrySendError::Disconnected(_)) => return,
+            }
+        }
+    }
+}
+
+fn drain(sink: &dyn Log, from: &Receiver<Item>) {
+    for item in from {
+        match item {
+            Item::Flush(done) => {
+                // Whoever waited may have given up.
+                let _late = done.try_send(());
+            }
+            Item::Line(line) => sink.log(
+                &Record::builder()
+                    .level(line.level)
+                    .target(&line.target)
+                    .key_values(&line.fields.0)
+                    .args(format_args!("{}", line.text))
+                    .build(),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    /// A journal that takes lines only while its gate is open.
+    #[derive(Clone, Default)]
+    struct Gated(Arc<Mutex<Vec<String>>>);
+
+    impl Log for Gated {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            true
+        }
+
+        fn log(&self, record: &Record<'_>) {
+            let mut fields = Fields::default();
+            record.key_values().visit(&mut fields).unwrap();
+            self.0.lock().unwrap().push(format!("{} {:?}", record.args(), fields.0));
+        }
+
+        fn flush(&self) {}
+    }
+
+    fn say(to: &dyn Log, target: &str, text: &str) {
+        let fields = [("MESSAGE_ID", "x"), ("host_id", "app/web")];
+        let record = |args| to.log(&Record::builder().target(target).key_values(&fields).args(args).build());
+        record(format_args!("{text}"));
+    }
+
+    #[test]
+    fn lines_arrive_in_order_with_their_fields() {
+        let gated = Gated::default();
+        let queued = Queued::start(gated.clone()).unwrap();
+        for n in 0..200 {
+            say(&queued, "imprint", &n.to_string());
+        }
+        queued.flush();
+        let lines = gated.0.lock().unwrap();
+        assert_eq!(lines.len(), 200);
+        assert_eq!(lines[7], "7 [(\"MESSAGE_ID\", \"x\"), (\"host_id\", \"app/web\")]");
+    }
+
+    #[test]
+    fn a_journal_that_stops_reading_blocks_nobody_and_what_is_lost_is_said() {
+        let gated = Gated::default();
+        let queued = Queued::start(gated.clone()).unwrap();
+        let closed = gated.0.lock().unwrap();
+        // One line is in the thread's hands, the queue is full, the rest is lost; no call waits.
+        for n in 0..2 * QUEUE {
+            say(&queued, "imprint", &n.to_string());
+        }
+        queued.flush();
+        let lost = queued.lost.load(Ordering::Relaxed);
+        assert!((QUEUE - 2..=QUEUE).contains(&lost), "{lost}");
+        drop(closed);
+        queued.flush();
+        say(&queued, "imprint", "after");
+        queued.flush();
+        let lines = gated.0.lock().unwrap();
+        assert!(lines.iter().any(|line| line.contains("log lines were lost")), "{:?}", lines.last());
+        assert!(lines.last().unwrap().starts_with("after"));
+    }
+
+    #[test]
+    fn only_our_own_lines_and_no_control_characters() {
+        let outlets = Outlets { stderr: false, journal: None };
+        let enabled = |target| outlets.enabled(&Metadata::builder().target(target).build());
+        assert!(enabled("imprint_agent::enroll") && enabled("imprint::retry"));
+        assert!(!enabled("reqwest::connect") && !enabled("aws_config") && !enabled(""));
+        let line = plain(&Record::builder().level(Level::Warn).args(format_args!("a\u{1b}[2J\nb")).build());
+        assert_eq!(line, "imprint: warning: a [2J b");
+        assert!(!is_stderr("1:2") && !is_stderr(""));
+    }
+}

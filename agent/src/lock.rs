@@ -1,0 +1,183 @@
+//! One agent at a time: a lock on a file in the state directory.
+//!
+//! The kernel holds it for the process and lets go when that ends, however it ends. The directory is
+//! ours alone (0700), so that no other user can hold the lock against us.
+
+use crate::store;
+use imprint_core::{Class, Classified};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, openat};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// How often a lock that is held is asked for again: flock(2) knows no deadline.
+const EVERY: Duration = Duration::from_millis(50);
+
+/// The lock, held until this is dropped or the process ends.
+#[derive(Debug)]
+pub struct Lock {
+    _held: OwnedFd,
+}
+
+/// Why the lock was not taken.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// Another agent held it until the deadline.
+    #[error("another imprint has held {} for {}", path.display(), imprint_core::settings::written(*waited))]
+    Busy {
+        /// The lock.
+        path: PathBuf,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The state directory is not fit to hold it.
+    #[error("the state directory {} {why}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// A system call failed.
+    #[error(transparent)]
+    Storage(#[from] store::Error),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Busy { .. } => Class::Transient,
+            Self::Directory { .. } => Class::Storage,
+            Self::Storage(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Busy { .. } => {
+                Some("wait for the other one, or see what it waits for: journalctl -t imprint")
+            }
+            Self::Directory { .. } => {
+                Some("it must be a directory of the user who runs imprint, with mode 0700: remove or mend it")
+            }
+            Self::Storage(error) => error.hint(),
+        }
+    }
+}
+
+impl Lock {
+    /// Takes the lock of `directory`, which is made when it is not there. Waits until `within` is
+    /// over.
+    ///
+    /// # Errors
+    /// When another agent holds it all that time, or the directory is not ours alone.
+    pub async fn take(directory: &Path, within: Duration) -> Result<Self, Error> {
+        let path = directory.join("lock");
+        let file = prepare(directory, &path)?;
+        let start = Instant::now();
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(Self { _held: file }),
+                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(errno) => return Err(call("cannot lock", &path)(errno).into()),
+            }
+            let left = within.saturating_sub(start.elapsed());
+            if left.is_zero() {
+                return Err(Error::Busy { path, waited: start.elapsed() });
+            }
+            sleep(EVERY.min(left)).await;
+        }
+    }
+}
+
+fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
+    let own = |mode| Mode::from_raw_mode(mode);
+    match mkdir(directory, own(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(call("cannot make", directory)(errno).into()),
+    }
+    let unfit = |why| Err(Error::Directory { path: directory.to_owned(), why });
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let dir = match open(directory, flags, Mode::empty()) {
+        Ok(dir) => dir,
+        Err(Errno::NOTDIR | Errno::LOOP) => return unfit("is not a directory"),
+        Err(errno) => return Err(call("cannot open", directory)(errno).into()),
+    };
+    let state = fstat(&dir).map_err(call("cannot look at", directory))?;
+    if state.st_uid != rustix::process::geteuid().as_raw() {
+        return unfit("belongs to another user");
+    }
+    if state.st_mode & 0o077 != 0 {
+        return unfit("is open to other users");
+    }
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(&dir, "lock", flags, own(0o600)).map_err(call("cannot open", path))?;
+    let kind = fstat(&file).map_err(call("cannot look at", path))?;
+    match FileType::from_raw_mode(kind.st_mode) {
+        FileType::RegularFile => Ok(file),
+        FileType::Directory
+        | FileType::Symlink
+        | FileType::Fifo
+        | FileType::Socket
+        | FileType::CharacterDevice
+        | FileType::BlockDevice
+        | FileType::Unknown => unfit("has a lock that is no file"),
+    }
+}
+
+fn call(action: &'static str, path: &Path) -> impl Fn(Errno) -> store::Error {
+    let path = path.to_owned();
+    move |errno| store::Error::Call { action, path: path.clone(), errno }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let first = Lock::take(&state, Duration::ZERO).await.unwrap();
+        assert_eq!(std::fs::metadata(&state).unwrap().permissions().mode() & 0o7777, 0o700);
+        let start = Instant::now();
+        let busy = Lock::take(&state, Duration::from_secs(90)).await.unwrap_err();
+        assert_eq!(start.elapsed(), Duration::from_secs(90));
+        assert_eq!(busy.class(), Class::Transient);
+        assert!(busy.to_string().ends_with("/state/lock for 1m30s"), "{busy}");
+
+        let second = Lock::take(&state, Duration::from_secs(90));
+        let release = async {
+            sleep(Duration::from_secs(30)).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(second, release);
+        drop(second.unwrap());
+        assert!(start.elapsed() < Duration::from_secs(121));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_is_not_ours_alone_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("open")).unwrap();
+        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        std::fs::create_dir(at("real")).unwrap();
+        std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
+        for (name, say) in [
+            ("open", "is open to other users"),
+            ("file", "is not a directory"),
+            ("link", "is not a directory"),
+            ("no/parent", "cannot make"),
+        ] {
+            let error = Lock::take(&at(name), Duration::ZERO).await.unwrap_err();
+            assert!(error.to_string().contains(say), "{error} should say {say:?}");
+            assert_eq!(error.class(), Class::Storage);
+            assert!(error.hint().is_some());
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `imprint status`: what is known without asking anybody. Never a secret, never a request.
+
+use crate::config::Config;
+use crate::facts;
+use crate::files;
+use crate::state::{self, Failure, Found, MadeFor, Phase, Verified};
+use crate::step::{Known, OnDisk, Refusal, Step, Why, next_step};
+use crate::store;
+use serde::Serialize;
+use std::fmt;
+
+/// The version of the JSON form; it grows when a member changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
+/// The state of this machine's enrollment.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    schema: u32,
+    /// Whether `enroll` would find nothing to do.
+    enrolled: bool,
+    /// What `enroll` would do.
+    next: String,
+    host_id: Option<String>,
+    instance_id: Option<String>,
+    /// The instance that the state was written on.
+    made_on: Option<String>,
+    since: Option<String>,
+    /// Fingerprint of the token that was redeemed.
+    token: Option<String>,
+    appliance_url: String,
+    identity: Identity,
+    state: String,
+    last_verify: Option<Verified>,
+    last_failure: Option<Failure>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Identity {
+    path: String,
+    condition: String,
+    host_id: Option<String>,
+}
+
+impl Status {
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// When the state or the identity cannot be read at all.
+    pub fn of(config: &Config, wanted: &MadeFor) -> Result<Self, store::Error> {
+        let state = state::read(&config.files.state_dir)?;
+        let identity = files::on_disk(&config.files)?;
+        let here = facts::offline(&config.sys_root);
+        let known = Known { here: here.as_ref(), wanted, state: &state, identity: &identity };
+        let next = next_step(&known);
+        let good = match &state {
+            Found::Good(state) => Some(state),
+            Found::Missing | Found::Unreadable(_) => None,
+        };
+        let (condition, host_id) = match &identity {
+            OnDisk::Good { host_id, .. } => ("good".to_owned(), Some(host_id.clone())),
+            OnDisk::Missing => ("missing".to_owned(), None),
+            OnDisk::Unusable(error) => (format!("unusable: {error}"), None),
+        };
+        Ok(Self {
+            schema: SCHEMA,
+            enrolled: next == Step::Nothing,
+            next: words(&next),
+            host_id: good.map(|s| s.host_id.clone()),
+            instance_id: here.map(|id| id.to_string()),
+            made_on: good.map(|s| s.instance_id.clone()),
+            since: good.filter(|s| s.phase == Phase::Enrolled).map(|s| s.since.to_string()),
+            token: good.and_then(|s| s.token.clone()),
+            appliance_url: config.appliance_url.to_string(),
+            identity: Identity { path: config.files.identity.path.display().to_string(), condition, host_id },
+            state: match &state {
+                Found::Good(_) => "good".to_owned(),
+                Found::Missing => "missing".to_owned(),
+                Found::Unreadable(why) => format!("unreadable: {why}"),
+            },
+            last_verify: good.and_then(|s| s.last_verify.clone()),
+            last_failure: good.and_then(|s| s.last_failure.clone()),
+        })
+    }
+
+    /// As JSON, on several lines.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Texts, flags and numbers always serialize.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let or = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        writeln!(f, "enrolled      {}", if self.enrolled { "yes" } else { "no" })?;
+        writeln!(f, "next enroll   {}", self.next)?;
+        writeln!(f, "host          {}", or(&self.host_id))?;
+        writeln!(f, "Conjur        {}", self.appliance_url)?;
+        writeln!(f, "instance      {}", or(&self.instance_id.clone().or_else(|| self.made_on.clone())))?;
+        writeln!(f, "since         {}", or(&self.since))?;
+        writeln!(f, "token         {}", or(&self.token))?;
+        writeln!(f, "identity      {} ({})", self.identity.path, self.identity.condition)?;
+        let verify = self.last_verify.as_ref().map(|v| format!("{} ({})", v.at, v.outcome));
+        write!(f, "last verify   {}", or(&verify))?;
+        if let Some(failure) = &self.last_failure {
+            write!(f, "\nlast failure  {} ({}) {}", failure.at, failure.class, failure.what)?;
+            if let Some(hint) = &failure.hint {
+                write!(f, "\n              hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn words(step: &Step) -> String {
+    match step {
+        Step::Nothing => "would do nothing".to_owned(),
+        Step::Enroll(
+            why @ (Why::ConfigChanged
+            | Why::FirstBoot
+            | Why::IdentityLost
+            | Why::Interrupted
+            | Why::StateLost),
+        ) => format!("would enroll: {}", why.as_str()),
+        Step::EnrollAsOneself { parent } => format!("would enroll: this image was made from {parent}"),
+        Step::Refuse(refusal @ (Refusal::Foreign { .. } | Refusal::ParentsHost { .. } | Refusal::Shared)) => {
+            format!("would refuse: {refusal}")
+        }
+    }
+}

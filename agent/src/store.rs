@@ -1,0 +1,286 @@
+//! Durable and exact writes: a file is the old one or the new one, whole, and never wider open than
+//! it shall be.
+//!
+//! [`put`] writes a temporary file beside the target, gives it owner and mode before the first byte,
+//! flushes it, renames it over the target and flushes the directory. Whatever fails, the target stays
+//! as it was and the temporary file goes. The system calls are behind [`Disk`], so that a test can
+//! let any one of them fail.
+
+pub mod disk;
+
+pub use disk::{Disk, Real};
+
+use imprint_core::{Class, Classified};
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// Where a file goes, and how it looks there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Target {
+    /// The file.
+    pub path: PathBuf,
+    /// Permission bits.
+    pub mode: u32,
+    /// User id; `None` for the one that the program runs as.
+    pub owner: Option<u32>,
+    /// Group id; `None` for the one that the program runs as.
+    pub group: Option<u32>,
+}
+
+/// Why a file could not be read or written. The target is as it was.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Error {
+    /// A system call failed.
+    #[error("{action} {}", path.display())]
+    Call {
+        /// What was tried, such as `cannot write`.
+        action: &'static str,
+        /// On which file or directory.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        errno: Errno,
+    },
+    /// The directory lets others swap the file.
+    #[error("{} {why}", path.display())]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The file is larger than it can rightly be.
+    #[error("{} has more than {most} bytes", path.display())]
+    Large {
+        /// The file.
+        path: PathBuf,
+        /// The cap, in bytes.
+        most: usize,
+    },
+    /// What stands at the target is no file of ours to replace.
+    #[error("{} is {what}, not a plain file", path.display())]
+    Target {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Call { .. } | Self::Directory { .. } | Self::Large { .. } | Self::Target { .. } => {
+                Class::Storage
+            }
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Call { errno, .. } => match *errno {
+                Errno::NOSPC | Errno::DQUOT => {
+                    Some("free some space; nothing was redeemed or changed by this")
+                }
+                Errno::ROFS => {
+                    Some("the file system is read-only: set other paths in [files], such as below /run")
+                }
+                Errno::ACCESS | Errno::PERM => {
+                    Some("run as root, or set paths in [files] that this user may write")
+                }
+                Errno::NOENT => Some("make the directory, or set another path in [files]"),
+                Errno::IO => Some("the disk fails: see the kernel's log"),
+                _ => None,
+            },
+            Self::Directory { .. } => Some(
+                "set a path in [files] whose directory belongs to root (or this user) and is not world-writable",
+            ),
+            Self::Large { .. } => Some("something else wrote this file: look at it, then remove it"),
+            Self::Target { .. } => Some("remove it, or set another path in [files]"),
+        }
+    }
+}
+
+/// Writes `bytes` to the target, so that a crash at any moment leaves the old file or the new one.
+///
+/// # Errors
+/// When the target or its directory is not fit, or a system call fails; the target is then as it was.
+pub fn put(disk: &impl Disk, target: &Target, bytes: &[u8]) -> Result<(), Error> {
+    let place = Place::open(disk, &target.path)?;
+    let draft = place.draft(target, bytes)?;
+    disk.rename(&place.dir, &draft, &place.name).map_err(|errno| {
+        place.forget(&draft);
+        place.call("cannot replace")(errno)
+    })?;
+    disk.sync(&place.dir).map_err(place.call("cannot flush the directory of"))
+}
+
+/// Does all that [`put`] does short of the rename, with as many bytes, and removes it again: what
+/// would fail later fails now, while nothing is at stake.
+///
+/// # Errors
+/// As [`put`].
+pub fn prove_writable(disk: &impl Disk, target: &Target, size: usize) -> Result<(), Error> {
+    let place = Place::open(disk, &target.path)?;
+    let draft = place.draft(target, &vec![b'\n'; size])?;
+    disk.remove(&place.dir, &draft).map_err(place.call("cannot remove the draft of"))
+}
+
+/// Removes the file for good. One that is not there is no error.
+///
+/// # Errors
+/// When the target is no plain file, or a system call fails.
+pub fn remove(disk: &impl Disk, path: &Path) -> Result<(), Error> {
+    let place = match Place::open(disk, path) {
+        Err(Error::Call { errno: Errno::NOENT, .. }) => return Ok(()),
+        place => place?,
+    };
+    match disk.remove(&place.dir, &place.name) {
+        Ok(()) => disk.sync(&place.dir).map_err(place.call("cannot flush the directory of")),
+        Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(place.call("cannot remove")(errno)),
+    }
+}
+
+/// Reads a plain file of at most `most` bytes; `None` when it is not there. Never waits for a FIFO
+/// and never follows a link.
+///
+/// # Errors
+/// When it is something else, larger, or cannot be read.
+pub fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    read_with(path, most, OFlags::NOFOLLOW)
+}
+
+/// The same for a file of the operator's, which may well be a link.
+///
+/// # Errors
+/// When it is no plain file, larger, or cannot be read.
+pub fn read_following(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    read_with(path, most, OFlags::empty())
+}
+
+fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<Vec<u8>>, Error> {
+    let call = |errno| Error::Call { action: "cannot read", path: path.to_owned(), errno };
+    let target = |what| Error::Target { path: path.to_owned(), what };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | also;
+    let file = match open(path, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP) => return Err(target("a symbolic link")),
+        Err(errno) => return Err(call(errno)),
+    };
+    if let Some(what) = kind(&fstat(&file).map_err(call)?) {
+        return Err(target(what));
+    }
+    // One more byte than the cap tells a file that is too large. Reserved at once: growing would
+    // leave copies of a secret behind.
+    let mut bytes = Vec::with_capacity(most.saturating_add(1));
+    let most_read = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    std::fs::File::from(file)
+        .take(most_read)
+        .read_to_end(&mut bytes)
+        .map_err(|e| call(Errno::from_io_error(&e).unwrap_or(Errno::IO)))?;
+    if bytes.len() > most {
+        return Err(Error::Large { path: path.to_owned(), most });
+    }
+    Ok(Some(bytes))
+}
+
+/// A target's directory, opened and judged.
+struct Place<'a, D> {
+    disk: &'a D,
+    dir: OwnedFd,
+    name: OsString,
+    path: &'a Path,
+}
+
+impl<'a, D: Disk> Place<'a, D> {
+    fn open(disk: &'a D, path: &'a Path) -> Result<Self, Error> {
+        let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Error::Target { path: path.to_owned(), what: "a directory" });
+        };
+        let call =
+            |errno| Error::Call { action: "cannot open the directory", path: parent.to_owned(), errno };
+        let dir = disk.open_dir(parent).map_err(call)?;
+        let state = disk.stat_dir(&dir).map_err(call)?;
+        let unfit = |why| Err(Error::Directory { path: parent.to_owned(), why });
+        if state.st_mode & 0o002 != 0 {
+            return unfit("is world-writable: anybody could swap the file");
+        }
+        let own = rustix::process::geteuid().as_raw();
+        if state.st_uid != 0 && state.st_uid != own {
+            return unfit("belongs to another user, who could swap the file");
+        }
+        let place = Self { disk, dir, name: name.to_owned(), path };
+        if let Some(there) = disk.stat(&place.dir, name).map_err(place.call("cannot look at"))?
+            && let Some(what) = kind(&there).or_else(|| second_name(&there))
+        {
+            return Err(Error::Target { path: path.to_owned(), what });
+        }
+        Ok(place)
+    }
+
+    /// A finished file beside the target, flushed, under a name that is always the same: what a
+    /// crash left there is found and removed by the next run (runs never overlap, see `lock`).
+    fn draft(&self, target: &Target, bytes: &[u8]) -> Result<OsString, Error> {
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(".imprint-draft");
+        match self.disk.remove(&self.dir, &name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(self.call("cannot remove the old draft of")(errno)),
+        }
+        let file = self.disk.create(&self.dir, &name).map_err(self.call("cannot create a file beside"))?;
+        let written = self.fill(&file, target, bytes);
+        if written.is_err() {
+            self.forget(&name);
+        }
+        written.map(|()| name)
+    }
+
+    fn fill(&self, file: &OwnedFd, target: &Target, bytes: &[u8]) -> Result<(), Error> {
+        if target.owner.is_some() || target.group.is_some() {
+            self.disk
+                .set_owner(file, target.owner, target.group)
+                .map_err(self.call("cannot set the owner of"))?;
+        }
+        self.disk.set_mode(file, target.mode).map_err(self.call("cannot set the mode of"))?;
+        self.disk.write(file, bytes).map_err(self.call("cannot write"))?;
+        self.disk.sync(file).map_err(self.call("cannot flush"))
+    }
+
+    /// Removes a draft on the way out; the error that led here is the one to tell.
+    fn forget(&self, draft: &OsStr) {
+        let _told_already = self.disk.remove(&self.dir, draft);
+    }
+
+    fn call(&self, action: &'static str) -> impl Fn(Errno) -> Error {
+        let path = self.path.to_owned();
+        move |errno| Error::Call { action, path: path.clone(), errno }
+    }
+}
+
+/// Writing to one of two names would part them, and the other may be where others can reach it.
+fn second_name(stat: &Stat) -> Option<&'static str> {
+    (stat.st_nlink > 1).then_some("a file with a second name (hard link)")
+}
+
+/// What it is, when it is not a plain file.
+fn kind(stat: &Stat) -> Option<&'static str> {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => None,
+        FileType::Directory => Some("a directory"),
+        FileType::Symlink => Some("a symbolic link"),
+        FileType::Fifo => Some("a FIFO"),
+        FileType::Socket => Some("a socket"),
+        FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
+        FileType::Unknown => Some("something unknown"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

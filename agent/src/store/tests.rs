@@ -1,0 +1,197 @@
+use super::*;
+use std::cell::Cell;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+/// The real disk, whose call number `fails_at` (from 1) gives an error instead.
+pub struct Faulty {
+    pub fails_at: usize,
+    pub errno: Errno,
+    pub calls: Cell<usize>,
+}
+
+impl Faulty {
+    pub fn at(fails_at: usize, errno: Errno) -> Self {
+        Self { fails_at, errno, calls: Cell::new(0) }
+    }
+
+    fn call<T>(&self, real: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
+        self.calls.set(self.calls.get() + 1);
+        if self.calls.get() == self.fails_at { Err(self.errno) } else { real() }
+    }
+}
+
+impl Disk for Faulty {
+    fn open_dir(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
+        self.call(|| Real.open_dir(path))
+    }
+    fn stat_dir(&self, dir: &OwnedFd) -> rustix::io::Result<Stat> {
+        self.call(|| Real.stat_dir(dir))
+    }
+    fn stat(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
+        self.call(|| Real.stat(dir, name))
+    }
+    fn create(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+        self.call(|| Real.create(dir, name))
+    }
+    fn set_owner(&self, file: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> rustix::io::Result<()> {
+        self.call(|| Real.set_owner(file, owner, group))
+    }
+    fn set_mode(&self, file: &OwnedFd, mode: u32) -> rustix::io::Result<()> {
+        self.call(|| Real.set_mode(file, mode))
+    }
+    fn write(&self, file: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<()> {
+        // A full disk takes a part first.
+        self.call(|| Real.write(file, bytes)).inspect_err(|_| {
+            let _part = Real.write(file, bytes.get(..bytes.len() / 2).unwrap_or_default());
+        })
+    }
+    fn sync(&self, file: &OwnedFd) -> rustix::io::Result<()> {
+        self.call(|| Real.sync(file))
+    }
+    fn rename(&self, dir: &OwnedFd, from: &OsStr, to: &OsStr) -> rustix::io::Result<()> {
+        self.call(|| Real.rename(dir, from, to))
+    }
+    fn remove(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+        self.call(|| Real.remove(dir, name))
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn target(dir: &Path, mode: u32) -> Target {
+    let own = rustix::process::geteuid().as_raw();
+    Target { path: dir.join("file"), mode, owner: Some(own), group: None }
+}
+
+#[test]
+fn what_was_put_is_there_whole_and_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    for (mode, bytes) in [(0o600, vec![b'a'; 300_000]), (0o640, vec![]), (0o644, b"x\n".to_vec())] {
+        let target = target(dir.path(), mode);
+        put(&Real, &target, &bytes).unwrap();
+        assert_eq!(read(&target.path, 400_000), Ok(Some(bytes)));
+        assert_eq!(std::fs::metadata(&target.path).unwrap().permissions().mode() & 0o7777, mode);
+        assert_eq!(names(dir.path()), ["file"]);
+    }
+    // What a crash left behind goes.
+    std::fs::write(dir.path().join(".file.imprint-draft"), "secret").unwrap();
+    put(&Real, &target(dir.path(), 0o600), b"new").unwrap();
+    assert_eq!(names(dir.path()), ["file"]);
+    prove_writable(&Real, &target(dir.path(), 0o600), 1000).unwrap();
+    assert_eq!(
+        (names(dir.path()), read(&dir.path().join("file"), 10)),
+        (vec!["file".into()], Ok(Some(b"new".to_vec())))
+    );
+    remove(&Real, &dir.path().join("file")).unwrap();
+    remove(&Real, &dir.path().join("file")).unwrap();
+    remove(&Real, &dir.path().join("no/such/dir/file")).unwrap();
+    assert!(names(dir.path()).is_empty());
+}
+
+#[test]
+fn whichever_call_fails_the_old_file_stays_and_nothing_else() {
+    for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::DQUOT, Errno::ACCESS] {
+        let dir = tempfile::tempdir().unwrap();
+        let target = target(dir.path(), 0o600);
+        put(&Real, &target, b"old").unwrap();
+        let count = Faulty::at(0, errno);
+        put(&count, &target, b"old").unwrap();
+        let calls = count.calls.get();
+        assert_eq!(calls, 11);
+        for at in 1..=calls {
+            let error = put(&Faulty::at(at, errno), &target, b"new").unwrap_err();
+            assert_eq!(error.class(), Class::Storage);
+            let text = imprint_core::error::chain(&error);
+            assert!(text.contains(&dir.path().display().to_string()) && text.contains("os error"), "{text}");
+            assert!(error.hint().is_some(), "{text}");
+            // Only the flush of the directory comes after the file is whole and in its place.
+            let expect: &[u8] = if at == calls { b"new" } else { b"old" };
+            assert_eq!(read(&target.path, 10), Ok(Some(expect.to_vec())), "call {at}");
+            assert_eq!(names(dir.path()), ["file"], "call {at}");
+        }
+        let count = Faulty::at(0, errno);
+        prove_writable(&count, &target, 3).unwrap();
+        for at in 1..=count.calls.get() {
+            prove_writable(&Faulty::at(at, errno), &target, 3).unwrap_err();
+            assert_eq!(read(&target.path, 10), Ok(Some(b"new".to_vec())), "call {at}");
+        }
+    }
+}
+
+#[test]
+fn what_is_no_plain_file_of_ours_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let other = dir.path().join("other");
+    std::fs::write(&other, "theirs").unwrap();
+    let make: [(&str, &dyn Fn(&Path)); 5] = [
+        ("a symbolic link", &|path| std::os::unix::fs::symlink(&other, path).unwrap()),
+        ("a symbolic link", &|path| std::os::unix::fs::symlink("/nowhere", path).unwrap()),
+        ("a directory", &|path| std::fs::create_dir(path).unwrap()),
+        ("hard link", &|path| std::fs::hard_link(&other, path).unwrap()),
+        ("a FIFO", &|path| {
+            use rustix::fs::{CWD, Mode, mknodat};
+            mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        }),
+    ];
+    for (at, (what, make)) in make.iter().enumerate() {
+        let below = dir.path().join(at.to_string());
+        std::fs::create_dir(&below).unwrap();
+        let target = target(&below, 0o600);
+        make(&target.path);
+        let errors = [
+            put(&Real, &target, b"x").err(),
+            prove_writable(&Real, &target, 1).err(),
+            remove(&Real, &target.path).err(),
+            // Reading one of two names harms nobody.
+            read(&target.path, 10).err().filter(|_| *what != "hard link"),
+        ];
+        assert!(errors.iter().take(3).all(Option::is_some), "{what}: {errors:?}");
+        for error in errors.into_iter().flatten() {
+            assert!(error.to_string().contains(what), "{error}");
+            assert!(error.hint().is_some());
+        }
+        assert_eq!(names(&below), ["file"]);
+        assert_eq!(std::fs::read(&other).unwrap(), b"theirs");
+    }
+    let error =
+        put(&Real, &Target { path: "/".into(), mode: 0o600, owner: None, group: None }, b"").unwrap_err();
+    assert!(matches!(error, Error::Target { .. }), "{error}");
+}
+
+#[test]
+fn a_directory_where_others_may_write_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let check = |mode: u32, good: bool| {
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+        let end = put(&Real, &target(dir.path(), 0o600), b"x");
+        assert_eq!(end.is_ok(), good, "{mode:o}: {end:?}");
+    };
+    check(0o755, true);
+    check(0o777, false);
+    check(0o1777, false);
+    check(0o700, true);
+    let none = Target { path: dir.path().join("no/file"), ..target(dir.path(), 0o600) };
+    let error = put(&Real, &none, b"x").unwrap_err();
+    assert!(imprint_core::error::chain(&error).contains("cannot open the directory"), "{error}");
+    assert_eq!(error.hint(), Some("make the directory, or set another path in [files]"));
+    if std::fs::metadata(dir.path()).unwrap().uid() == 0 {
+        std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
+        check(0o700, false);
+    }
+}
+
+#[test]
+fn reading_is_capped() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    assert_eq!(read(&path, 3), Ok(None));
+    std::fs::write(&path, "abc").unwrap();
+    assert_eq!(read(&path, 3), Ok(Some(b"abc".to_vec())));
+    assert_eq!(read(&path, 2), Err(Error::Large { path: path.clone(), most: 2 }));
+    assert!(matches!(read(Path::new("/dev/zero"), 3), Err(Error::Target { what: "a device", .. })));
+}
