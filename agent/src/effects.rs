@@ -90,6 +90,7 @@ impl Classified for Error {
             Self::Door(error) => error.hint(),
             Self::Imds(error) => error.hint(),
         }
+        .or_else(|| general(self.class()))
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -99,6 +100,19 @@ impl Classified for Error {
             Self::Door(error) => error.retry_after(),
             Self::Imds(error) => error.retry_after(),
         }
+    }
+}
+
+/// What to do where the failure itself does not tell.
+const fn general(class: Class) -> Option<&'static str> {
+    match class {
+        Class::Absent => Some("see whether the rotator runs and publishes"),
+        Class::Bug | Class::Usage | Class::Storage | Class::Config | Class::Tampered => None,
+        Class::Protocol => Some("see what answers at this address: a proxy, a portal, another service"),
+        Class::Refused => {
+            Some("see the log of the server that refused, and what this host or role may do there")
+        }
+        Class::Transient => Some("it was tried again until the deadline: see the health of that service"),
     }
 }
 
@@ -139,6 +153,8 @@ pub struct Real<'a> {
     imds: Imds,
     appliance: Conjur,
     leader: Conjur,
+    /// The region of the identity document, once it was read.
+    region: RefCell<Option<String>>,
     role: RefCell<Option<Role>>,
 }
 
@@ -166,7 +182,7 @@ impl<'a> Real<'a> {
             Conjur::new(Door::new(&trust)?, config.leader_url.clone(), config.account.clone())
         };
         let imds = Imds::new(&config.imds)?;
-        Ok(Self { config, imds, appliance, leader, role: RefCell::default() })
+        Ok(Self { config, imds, appliance, leader, region: RefCell::default(), role: RefCell::default() })
     }
 
     const fn at(&self, at: At) -> &Conjur {
@@ -187,9 +203,10 @@ impl<'a> Real<'a> {
             return Ok(role);
         }
         let source = &self.config.source;
-        let region = match &source.region {
-            Some(region) => region.clone(),
-            None => self.imds.facts(&Needs::default()).await?.region,
+        let known = source.region.clone().or_else(|| self.region.borrow().clone());
+        let region = match known {
+            Some(region) => region,
+            None => self.facts(&Needs::default()).await?.region,
         };
         let credentials = self.imds.credentials().await?;
         let trust = source.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
@@ -207,7 +224,9 @@ impl Effects for Real<'_> {
     }
 
     async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
-        Ok(self.imds.facts(needs).await?)
+        let facts = self.imds.facts(needs).await?;
+        self.region.replace(Some(facts.region.clone()));
+        Ok(facts)
     }
 
     async fn fetch(&self) -> Result<Vec<u8>, Error> {

@@ -100,6 +100,9 @@ impl Log for Outlets {
     }
 }
 
+/// The field of a log line that says what to do now; a person gets it as a line of its own.
+pub const HINT: &str = "hint";
+
 /// A line for a person: `imprint: warning: text`.
 fn plain(record: &Record<'_>) -> String {
     let level = match record.level() {
@@ -111,7 +114,9 @@ fn plain(record: &Record<'_>) -> String {
     // What a tag or a server said must not lead a terminal astray.
     let text: String =
         record.args().to_string().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("imprint: {level}{text}")
+    let hint = record.key_values().get(kv::Key::from(HINT)).map(|hint| hint.to_string());
+    let hint = hint.filter(|hint| !hint.is_empty()).map(|hint| format!("\nimprint: hint: {hint}"));
+    format!("imprint: {level}{text}{}", hint.unwrap_or_default())
 }
 
 /// A log line on its way to the journal.
@@ -294,6 +299,10 @@ mod tests {
         assert!(!enabled("reqwest::connect") && !enabled("aws_config") && !enabled(""));
         let line = plain(&Record::builder().level(Level::Warn).args(format_args!("a\u{1b}[2J\nb")).build());
         assert_eq!(line, "imprint: warning: a [2J b");
+        let fields = [(HINT, "look there")];
+        let failed =
+            Record::builder().level(Level::Error).args(format_args!("x")).key_values(&fields).build();
+        assert_eq!(plain(&failed), "imprint: error: x\nimprint: hint: look there");
         assert!(!is_stderr("1:2") && !is_stderr(""));
     }
 }

@@ -127,7 +127,10 @@ pub fn put(disk: &impl Disk, target: &Target, bytes: &[u8]) -> Result<(), Error>
 pub fn prove_writable(disk: &impl Disk, target: &Target, size: usize) -> Result<(), Error> {
     let place = Place::open(disk, &target.path)?;
     let draft = place.draft(target, &vec![b'\n'; size])?;
-    disk.remove(&place.dir, &draft).map_err(place.call("cannot remove the draft of"))
+    disk.remove(&place.dir, &draft).map_err(|errno| {
+        place.forget(&draft);
+        place.call("cannot remove the draft of")(errno)
+    })
 }
 
 /// Removes the file for good. One that is not there is no error.

@@ -133,7 +133,8 @@ impl Template {
     /// # Errors
     /// When a fact is missing, or the value is not a [`HostId`].
     pub fn host_id(&self, facts: &Facts) -> Result<HostId, Error> {
-        let id = self.expand(facts)?;
+        // An empty tag is as good as none: every instance without a name would share what is left.
+        let id = self.expand(facts, |value| !value.is_empty())?;
         id.parse().map_err(|source| Error::HostId { template: self.text.clone(), source })
     }
 
@@ -142,22 +143,21 @@ impl Template {
     /// # Errors
     /// When a fact is missing, or the value has control characters or is too long.
     pub fn annotation(&self, facts: &Facts) -> Result<String, Error> {
-        let value = self.expand(facts)?;
+        let value = self.expand(facts, |_| true)?;
         if value.len() > LONGEST || value.chars().any(char::is_control) {
             return Err(Error::Value(self.text.clone()));
         }
         Ok(value)
     }
 
-    fn expand(&self, facts: &Facts) -> Result<String, Error> {
+    fn expand(&self, facts: &Facts, is_taken: fn(&str) -> bool) -> Result<String, Error> {
         let mut value = String::new();
         for part in &self.parts {
             match part {
                 Part::Text(text) => value.push_str(text),
                 Part::Fact(fact) => {
-                    value.push_str(&fact.of(facts).ok_or_else(|| Error::Absent {
-                        template: self.text.clone(),
-                        fact: fact.to_string(),
+                    value.push_str(&fact.of(facts).filter(|value| is_taken(value)).ok_or_else(|| {
+                        Error::Absent { template: self.text.clone(), fact: fact.to_string() }
                     })?)
                 }
             }
@@ -286,9 +286,14 @@ mod tests {
         check("app/{tag:Name}", "web-1", Ok("app/web-1"));
         check("app/{hostname}/{private_ip}", "", Ok("app/ip-10-0-0-5/10.0.0.5"));
         check("fixed", "", Ok("fixed"));
+        check(
+            "app/{tag:Name}-{instance_id}",
+            "",
+            Err("needs the tag Name, which this instance does not have"),
+        );
         // What not every reader of an identity file could carry.
         let bad = [
-            "", " ", "a b", "a\nb", "a\r", "../x", "..", "a/../b", "a#b", "a\"b", "a'b", "a\\b", "a:b", "é",
+            " ", "a b", "a\nb", "a\r", "../x", "..", "a/../b", "a#b", "a\"b", "a'b", "a\\b", "a:b", "é",
             "a%2Fb", "/a", "a/", "a//b", "{x}", "$(id)", "a\0b", "\u{202e}",
         ];
         for tag in bad {

@@ -40,7 +40,10 @@ fn what_is_refused_before_any_talk_to_conjur() {
     let tampered = |say| Err((say, Class::Tampered));
     check(|_| {}, Ok(()));
     check(|b| b.account = "dev".parse().unwrap(), tampered("the token's account is dev, not prod"));
-    check(|b| b.host_factory = "app/db".parse().unwrap(), tampered("the token's host_factory is app/db, not app/web"));
+    check(
+        |b| b.host_factory = "app/db".parse().unwrap(),
+        tampered("the token's host_factory is app/db, not app/web"),
+    );
     check(
         |b| b.appliance_url = "https://evil.example.org".parse().unwrap(),
         tampered("the token's appliance_url is https://evil.example.org, not https://conjur.example.org"),
@@ -102,7 +105,15 @@ fn doubts_are_no_refusals() {
     check(&|_| {}, None, &[]);
     check(&|b| b.cidr = vec!["10.0.0.0/8".parse().unwrap()], Some("2026-11-22T07:00:00Z"), &[]);
     check(&|b| b.cidr = vec!["0.0.0.0/0".parse().unwrap(), "::/0".parse().unwrap()], None, &[]);
-    check(&|b| b.cidr = vec!["192.0.2.0/24".parse().unwrap()], None, &["do not hold this instance's address 10.0.0.5"]);
+    check(
+        &|b| b.cidr = vec!["192.0.2.0/24".parse().unwrap()],
+        None,
+        &["do not hold this instance's address 10.0.0.5"],
+    );
     check(&|_| {}, Some("2026-11-22T07:00:01Z"), &["before the last one"]);
-    check(&|b| b.hosts_branch = "app/host".parse().unwrap(), None, &["outside the rotator's hosts branch app/host"]);
+    check(
+        &|b| b.hosts_branch = "app/host".parse().unwrap(),
+        None,
+        &["outside the rotator's hosts branch app/host"],
+    );
 }

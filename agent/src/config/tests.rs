@@ -2,9 +2,8 @@ use super::*;
 use std::sync::LazyLock;
 
 /// A CA, made for this run.
-pub(crate) static CA: LazyLock<String> = LazyLock::new(|| {
-    rcgen::generate_simple_self_signed(vec!["ca.example.org".into()]).unwrap().cert.pem()
-});
+pub(crate) static CA: LazyLock<String> =
+    LazyLock::new(|| rcgen::generate_simple_self_signed(vec!["ca.example.org".into()]).unwrap().cert.pem());
 
 pub(crate) const GOOD: &str = r#"
 account = "prod"
@@ -29,9 +28,13 @@ impl Outside for Scene {
     fn file(&self, path: &Path, _: usize) -> io::Result<Vec<u8>> {
         match path.to_str() {
             Some("/etc/imprint/ca.pem") => Ok(CA.clone().into_bytes()),
-            Some("/etc/imprint/bad.pem") => Ok(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec()),
+            Some("/etc/imprint/bad.pem") => {
+                Ok(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_vec())
+            }
             Some("/etc/imprint/bytes.pem") => Ok(vec![0xff]),
-            Some("/etc/passwd") => Ok(b"root:x:0:0:root:/root:/bin/sh\napp:x:1001:1002::/:/bin/false\n".to_vec()),
+            Some("/etc/passwd") => {
+                Ok(b"root:x:0:0:root:/root:/bin/sh\napp:x:1001:1002::/:/bin/false\n".to_vec())
+            }
             Some("/etc/group") => Ok(b"root:x:0:\nconjur:x:998:app\nbroken:x:\n".to_vec()),
             Some(_) | None => Err(io::ErrorKind::NotFound.into()),
         }
@@ -161,14 +164,19 @@ fn every_problem_is_told_at_once_with_its_line() {
 fn one_at_a_time() {
     check(GOOD, &[]);
     let host_id = "host_id: has no placeholder: every instance would be the same host, and each enrollment would kill the key of the one before";
-    check(&changed("hosts_branch = \"app/hosts\"", "host_id = \"app/web1\""), &[&format!("line 6: {host_id}")]);
+    check(
+        &changed("hosts_branch = \"app/hosts\"", "host_id = \"app/web1\""),
+        &[&format!("line 6: {host_id}")],
+    );
     check(
         &changed("hosts_branch", "host_id = \"app/{instance_id}\"\nhosts_branch"),
         &["line 7: hosts_branch: is of no use beside host_id, which names the whole id"],
     );
     check(
         &changed("hosts_branch = \"app/hosts\"", "host_id = \"app/{instance}\""),
-        &["line 6: host_id: has {instance}, which is none of {instance_id}, {account_id}, {region}, {hostname}, {private_ip}, {tag:Name}"],
+        &[
+            "line 6: host_id: has {instance}, which is none of {instance_id}, {account_id}, {region}, {hostname}, {private_ip}, {tag:Name}",
+        ],
     );
     check(
         &changed("ca.pem", "none.pem"),
@@ -176,8 +184,14 @@ fn one_at_a_time() {
     );
     check(&changed("ca.pem", "bytes.pem"), &["line 4: ca_file: /etc/imprint/bytes.pem: is not PEM"]);
     let Err(Problems(bad)) = Config::read(&changed("ca.pem", "bad.pem"), &Scene) else { panic!() };
-    assert!(bad.len() == 1 && bad[0].text.starts_with("ca_file: /etc/imprint/bad.pem: certificate 1"), "{bad:?}");
-    check(&changed("", "ca_file = \"ca.pem\""), &["line 12: source.ca_file: must be a path from /, of letters, digits and . _ @ + = -"]);
+    assert!(
+        bad.len() == 1 && bad[0].text.starts_with("ca_file: /etc/imprint/bad.pem: certificate 1"),
+        "{bad:?}"
+    );
+    check(
+        &changed("", "ca_file = \"ca.pem\""),
+        &["line 12: source.ca_file: must be a path from /, of letters, digits and . _ @ + = -"],
+    );
     check(
         &changed("", "[annotations]\n\"authn/api-key\" = \"false\""),
         &["line 12: annotations: authn/api-key is always set to true by imprint itself"],
@@ -187,7 +201,10 @@ fn one_at_a_time() {
         &["line 12: files.identity: two settings of this section name the same path"],
     );
     check(&changed("", "[files]\nowner = \"app\"\ngroup = \"12\""), &[]);
-    check(&changed("", "[files]\ngroup = \"broken\""), &["line 13: files.group: there is no group broken in /etc/group; a number is taken too"]);
+    check(
+        &changed("", "[files]\ngroup = \"broken\""),
+        &["line 13: files.group: there is no group broken in /etc/group; a number is taken too"],
+    );
     check(&changed("", "[sink]\npath = \"/x\""), &["line 12: sink is not a known setting"]);
     check(&changed("", "password = \"hunter2\""), &["line 12: source.password is not a known setting"]);
     check(&changed("\"prod\"", "\"prod\"\naccount = \"dev\""), &["line 3: duplicate key"]);
@@ -202,7 +219,20 @@ fn what_a_value_may_be() {
     }
     good::<AbsolutePath>(&["/etc/conjur.identity", "/run/a@b+c=d-e_f"], true);
     good::<AbsolutePath>(
-        &["", "/", "etc/x", "/etc/../x", "/etc//x", "/etc/x/", "/a b", "/a:b", "/a#b", "/a\nb", "/é", "/etc/./x"],
+        &[
+            "",
+            "/",
+            "etc/x",
+            "/etc/../x",
+            "/etc//x",
+            "/etc/x/",
+            "/a b",
+            "/a:b",
+            "/a#b",
+            "/a\nb",
+            "/é",
+            "/etc/./x",
+        ],
         false,
     );
     good::<KmsKey>(
@@ -225,14 +255,32 @@ fn what_a_value_may_be() {
         ],
         false,
     );
-    good::<Endpoint>(&["http://169.254.169.254", "http://[fd00:ec2::254]", "http://127.0.0.1:1338/", "http://localhost:1"], true);
     good::<Endpoint>(
-        &["", "169.254.169.254", "https://x", "http://x/latest", "http://u:p@x", "http://x?a", "http://x#a", "http://"],
+        &["http://169.254.169.254", "http://[fd00:ec2::254]", "http://127.0.0.1:1338/", "http://localhost:1"],
+        true,
+    );
+    good::<Endpoint>(
+        &[
+            "",
+            "169.254.169.254",
+            "https://x",
+            "http://x/latest",
+            "http://u:p@x",
+            "http://x?a",
+            "http://x#a",
+            "http://",
+        ],
         false,
     );
     good::<FileMode>(&["0600", "0640", "0400", "0440"], true);
-    good::<FileMode>(&["", "600", "0644", "0660", "0700", "0000", "0040", "0x20", "+600", "4600", "00600"], false);
-    good::<BucketName>(&["imprint-tokens", "a.b-c", "arn:aws:s3:eu-west-1:123456789012:accesspoint/imprint"], true);
+    good::<FileMode>(
+        &["", "600", "0644", "0660", "0700", "0000", "0040", "0x20", "+600", "4600", "00600"],
+        false,
+    );
+    good::<BucketName>(
+        &["imprint-tokens", "a.b-c", "arn:aws:s3:eu-west-1:123456789012:accesspoint/imprint"],
+        true,
+    );
     good::<BucketName>(&["", "ab", "A-b", "-ab", "ab-", "a..b", "a/b", "a_b", "arn:aws:s3:*"], false);
     good::<Region>(&["eu-west-1", "us-gov-west-1"], true);
     good::<Region>(&["", "EU", "eu/west", "eu.west"], false);
@@ -265,7 +313,9 @@ fn where_the_metadata_service_is() {
     check(
         GOOD,
         &[(URL, "https://example.org")],
-        Err("imds.endpoint: AWS_EC2_METADATA_SERVICE_ENDPOINT must be a URL such as http://169.254.169.254 or http://[fd00:ec2::254]"),
+        Err(
+            "imds.endpoint: AWS_EC2_METADATA_SERVICE_ENDPOINT must be a URL such as http://169.254.169.254 or http://[fd00:ec2::254]",
+        ),
     );
 }
 
@@ -298,10 +348,15 @@ fn the_packaged_example_is_good() {
     let text = include_str!("../../../packaging/etc/imprint/config.toml");
     Config::read(text, &Scene).unwrap_or_else(|problems| panic!("{problems}"));
     // With every commented setting switched on, each is known and its value fit.
+    let is_setting = |line: &str| {
+        let name = line.split(" = ").next().unwrap_or_default();
+        line.starts_with('[')
+            || line.contains(" = ") && name.bytes().all(|b| b.is_ascii_lowercase() || b"_-".contains(&b))
+    };
     let all: String = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(setting) if setting.contains(" = ") || setting.starts_with('[') => setting,
+            Some(setting) if is_setting(setting) => setting,
             Some(_) | None => line,
         })
         .flat_map(|line| [line, "\n"])

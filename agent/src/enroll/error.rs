@@ -182,8 +182,15 @@ impl Classified for Error {
             Self::ChangedOnDisk => {
                 Some("see what else writes this file: configuration management, another agent")
             }
-            Self::Effect(error) | Self::Redeem { source: error, .. } | Self::Verify { source: error, .. } => {
-                error.hint()
+            Self::Effect(error) | Self::Verify { source: error, .. } => error.hint(),
+            Self::Redeem { source, .. } => {
+                match source.conjur().and_then(imprint_core::conjur::Error::status) {
+                    Some(404) => Some("check account and appliance_url: this server has no host factories"),
+                    Some(422) => Some(
+                        "Conjur does not take this host id or an annotation: check host_id and [annotations]",
+                    ),
+                    Some(_) | None => source.hint(),
+                }
             }
             Self::Files(error) => error.hint(),
             Self::Follower { .. } => {

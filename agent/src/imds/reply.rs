@@ -84,7 +84,8 @@ pub(super) fn line(body: &[u8]) -> Read<&str> {
 /// The name of the role; `None` when the list is empty. It goes into a path, so it may hold nothing
 /// but what IAM allows.
 pub(super) fn role(body: &[u8]) -> Read<Option<&str>> {
-    let Some(name) = text(body)?.lines().next() else { return Ok(None) };
+    let list = text(body)?;
+    let Some(name) = list.split('\n').next().filter(|_| !list.is_empty()) else { return Ok(None) };
     let known = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b);
     if name.len() > 64 || name.is_empty() || !name.bytes().all(known) || matches!(name, "." | "..") {
         return Err("has a role name that IAM does not allow");

@@ -18,7 +18,8 @@ fn made_for() -> MadeFor {
 fn state(instance: &str, phase: Phase) -> Found {
     let instance: InstanceId = instance.parse().unwrap();
     let now = imprint_core::second::Second::from_unix(1_795_334_400);
-    let mut state = State::enrolling(&instance, &format!("app/hosts/{instance}").parse().unwrap(), made_for(), now);
+    let mut state =
+        State::enrolling(&instance, &format!("app/hosts/{instance}").parse().unwrap(), made_for(), now);
     state.phase = phase;
     Found::Good(Box::new(state))
 }
@@ -44,7 +45,9 @@ fn unusable() -> [OnDisk; 4] {
 
 #[test]
 fn without_a_state() {
-    for (found, first) in [(Found::Missing, Why::FirstBoot), (Found::Unreadable("x".to_owned()), Why::StateLost)] {
+    for (found, first) in
+        [(Found::Missing, Why::FirstBoot), (Found::Unreadable("x".to_owned()), Why::StateLost)]
+    {
         check(Some(HERE), &found, &OnDisk::Missing, &Step::Enroll(first));
         check(Some(HERE), &found, &good(HOST), &Step::Enroll(Why::StateLost));
         check(Some(HERE), &found, &good("app/other"), &Step::Enroll(Why::StateLost));
@@ -66,7 +69,8 @@ fn on_the_same_instance() {
         let found = format!("app/other at {URL}");
         let foreign = Refusal::Foreign { found, own: format!("{HOST} at {URL}") };
         check(here, &enrolled, &good("app/other"), &Step::Refuse(foreign));
-        let elsewhere = OnDisk::Good { appliance_url: "https://other.example.org".to_owned(), host_id: HOST.to_owned() };
+        let elsewhere =
+            OnDisk::Good { appliance_url: "https://other.example.org".to_owned(), host_id: HOST.to_owned() };
         let foreign = Refusal::Foreign {
             found: format!("{HOST} at https://other.example.org"),
             own: format!("{HOST} at {URL}"),
@@ -103,7 +107,13 @@ fn with_another_configuration() {
         let mut wanted = made_for();
         change(&mut wanted);
         for phase in [Phase::Enrolled, Phase::Enrolling] {
-            check_for(Some(HERE), &wanted, &state(HERE, phase), &good(HOST), &Step::Enroll(Why::ConfigChanged));
+            check_for(
+                Some(HERE),
+                &wanted,
+                &state(HERE, phase),
+                &good(HOST),
+                &Step::Enroll(Why::ConfigChanged),
+            );
         }
     }
 }
@@ -130,7 +140,12 @@ fn the_host_id_is_judged_before_anything_is_redeemed() {
     check(&Found::Missing, &good("app/other"), HOST, Err(Class::Tampered));
     check(&Found::Unreadable("x".to_owned()), &good("app/other"), HOST, Err(Class::Tampered));
     check(&state(OTHER, Phase::Enrolled), &good("app/hosts/i-0fedcba9876543210"), HOST, Ok(()));
-    check(&state(OTHER, Phase::Enrolled), &OnDisk::Missing, "app/hosts/i-0fedcba9876543210", Err(Class::Config));
+    check(
+        &state(OTHER, Phase::Enrolled),
+        &OnDisk::Missing,
+        "app/hosts/i-0fedcba9876543210",
+        Err(Class::Config),
+    );
     check(&state(HERE, Phase::Enrolling), &good(HOST), HOST, Ok(()));
 }
 
