@@ -86,7 +86,7 @@ fn start(cli: &Cli) -> Result<(), Class> {
     let config = Config::load(&cli.config, &Machine);
     match &cli.command {
         Command::Enroll { deadline } => {
-            let what = "cannot enroll";
+            let what = ("cannot enroll", event::FAILED);
             let config = config.map_err(|e| fail(what, &e, console::automatic().as_deref()))?;
             let console = config.console.clone().or_else(console::automatic);
             let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
@@ -104,13 +104,13 @@ fn start(cli: &Cli) -> Result<(), Class> {
             }
         }
         Command::Status { json } => {
-            let what = "cannot tell the status";
+            let what = ("cannot tell the status", event::FAILED);
             let config = config.map_err(|e| fail(what, &e, None))?;
             let status = Status::of(&config, &enroll::made_for(&config)).map_err(|e| fail(what, &e, None))?;
             say(&if *json { status.to_json() } else { status.to_string() });
         }
         Command::Verify { deadline } => {
-            let what = "cannot verify";
+            let what = ("cannot verify", event::VERIFY_FAILED);
             let config = config.map_err(|e| fail(what, &e, None))?;
             let real = Real::new(&config).map_err(|e| fail(what, &e, None))?;
             let within = deadline.unwrap_or(VERIFY_WITHIN);
@@ -125,16 +125,20 @@ fn start(cli: &Cli) -> Result<(), Class> {
 fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
     // It fails only where the kernel gives no event queue.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    runtime.map(|runtime| runtime.block_on(story)).map_err(|_| Class::Bug)
+    let runtime = runtime.map_err(|error| {
+        log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "the runtime cannot be started: {error}");
+        Class::Bug
+    })?;
+    Ok(runtime.block_on(story))
 }
 
 /// Tells a person, the journal and, at boot, the console: what failed, why, and what to do.
-fn fail(what: &str, error: &impl Classified, console: Option<&std::path::Path>) -> Class {
+fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&std::path::Path>) -> Class {
     let class = error.class();
     let why = chain(error);
     let hint = error.hint().unwrap_or_default();
     log::error!(
-        target: "imprint::failure", MESSAGE_ID = event::FAILED, class = class.as_str(), hint;
+        target: "imprint::failure", MESSAGE_ID = id, class = class.as_str(), hint;
         "{what}: {why}"
     );
     if let Some(device) = console {
@@ -143,10 +147,10 @@ fn fail(what: &str, error: &impl Classified, console: Option<&std::path::Path>) 
     class
 }
 
-#[expect(clippy::print_stdout, reason = "the one place that answers the person who called")]
+/// Answers the person who called. A pipe that nobody reads is no failure of ours.
 fn say(text: &str) {
-    println!("{text}");
-    let _nobody_reads = std::io::stdout().flush();
+    let mut out = std::io::stdout().lock();
+    let _nobody_reads = writeln!(out, "{text}").and_then(|()| out.flush());
 }
 
 fn span(text: &str) -> Result<Duration, String> {

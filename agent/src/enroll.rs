@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::journal::event;
 use crate::lock::Lock;
 use crate::state::{self, Failure, Found, MadeFor, Phase, State, Verified};
-use crate::step::{self, Known, OnDisk, Step};
+use crate::step::{self, Known, Step};
 use crate::store::{self, Disk};
 use imprint_core::conjur::Redeemed;
 use imprint_core::name::{HostId, full_id};
@@ -378,11 +378,5 @@ pub fn made_for(config: &Config) -> MadeFor {
     }
 }
 
-/// Whether an identity is usable, for `status`: the same judgment as [`enroll`]'s.
-#[must_use]
-pub fn is_good(identity: &OnDisk) -> bool {
-    matches!(identity, OnDisk::Good { .. })
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

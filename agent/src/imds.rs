@@ -98,8 +98,12 @@ impl Classified for Error {
         match self {
             Self::Disabled | Self::NoRole => Class::Config,
             Self::Door(error) => error.class(),
-            Self::Form { .. } => Class::Protocol,
-            Self::NotReady(_) | Self::Status { .. } | Self::Unreachable { .. } => Class::Transient,
+            Self::NotReady(_) | Self::Status { .. } | Self::Unreachable { .. } if self.may_pass() => {
+                Class::Transient
+            }
+            Self::Form { .. } | Self::NotReady(_) | Self::Status { .. } | Self::Unreachable { .. } => {
+                Class::Protocol
+            }
         }
     }
 
@@ -243,3 +247,6 @@ impl Imds {
 fn form(path: &str) -> impl Fn(&'static str) -> Error {
     move |why| Error::Form { path: path.to_owned(), why }
 }
+
+#[cfg(test)]
+mod tests;

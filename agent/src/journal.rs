@@ -8,7 +8,6 @@
 use log::{Level, LevelFilter, Log, Metadata, Record, kv};
 use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -45,12 +44,9 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// Starts logging, at `level` and above. Where there is neither a journal nor a standard error,
 /// lines are lost.
 pub fn start(level: LevelFilter) {
-    let own_stream = std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stderr(&stream));
     let journal = JournalLog::new().ok().map(|journal| journal.with_syslog_identifier("imprint".to_owned()));
-    let outlets = Outlets {
-        stderr: !own_stream || journal.is_none(),
-        journal: journal.and_then(|j| Queued::start(j).ok()),
-    };
+    let journal = journal.and_then(|journal| Queued::start(journal).ok());
+    let outlets = Outlets { stderr: journal.is_none() || !is_under_systemd(), journal };
     if log::set_boxed_logger(Box::new(outlets)).is_ok() {
         log::set_max_level(level);
     }
@@ -60,7 +56,6 @@ pub fn start(level: LevelFilter) {
 #[must_use]
 pub fn is_under_systemd() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|stream| is_stderr(&stream))
-        && Path::new("/run/systemd/journal/socket").exists()
 }
 
 /// `JOURNAL_STREAM` is inherited by programs whose standard error was led elsewhere; device and

@@ -129,3 +129,61 @@ fn words(step: &Step) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enroll::made_for;
+    use crate::enroll::tests::{Scene, status};
+
+    fn of(scene: &Scene) -> (serde_json::Value, String) {
+        let status = Status::of(&scene.config, &made_for(&scene.config)).unwrap();
+        let (json, text) = (status.to_json(), status.to_string());
+        if let Ok(identity) = std::fs::read_to_string(&scene.config.files.identity.path)
+            && let Some(key) = identity.lines().nth(2).and_then(|line| line.trim().strip_prefix("password "))
+        {
+            assert!(!json.contains(key) && !text.contains(key), "{text}");
+        }
+        (serde_json::from_str(&json).unwrap(), text)
+    }
+
+    #[test]
+    fn what_is_told() {
+        let scene = Scene::new();
+        let (json, text) = of(&scene);
+        assert_eq!(
+            (&json["schema"], &json["enrolled"], &json["state"]),
+            (&1.into(), &false.into(), &"missing".into())
+        );
+        assert_eq!(json["instance_id"], "i-0123456789abcdef0");
+        assert!(text.contains("next enroll   would enroll: first boot"), "{text}");
+
+        scene.fail("redeem", status(403));
+        scene.run().unwrap_err();
+        let (json, text) = of(&scene);
+        assert_eq!(json["last_failure"]["class"], "refused");
+        assert!(text.contains("is owned by something other") && text.contains("hint: "), "{text}");
+        assert_eq!(json["since"], serde_json::Value::Null);
+
+        scene.run().unwrap();
+        let (json, text) = of(&scene);
+        assert_eq!((&json["enrolled"], &json["last_failure"]), (&true.into(), &serde_json::Value::Null));
+        assert_eq!(json["host_id"], json["identity"]["host_id"]);
+        assert_eq!(
+            (&json["last_verify"]["outcome"], &json["since"]),
+            (&"ok".into(), &"2026-11-22T08:00:00Z".into())
+        );
+        assert!(text.starts_with("enrolled      yes\nnext enroll   would do nothing\n"), "{text}");
+
+        scene.firmware("i-0fedcba9876543210");
+        let (json, _) = of(&scene);
+        assert_eq!((&json["enrolled"], &json["made_on"]), (&false.into(), &"i-0123456789abcdef0".into()));
+        assert_eq!(json["next"], "would enroll: this image was made from i-0123456789abcdef0");
+
+        std::fs::write(&scene.config.files.identity.path, "").unwrap();
+        std::fs::write(scene.config.files.state_dir.join("state.json"), "x").unwrap();
+        let (json, _) = of(&scene);
+        assert_eq!(json["identity"]["condition"], "unusable: it is empty");
+        assert!(json["state"].as_str().unwrap().starts_with("unreadable: "));
+    }
+}

@@ -82,14 +82,8 @@ pub async fn verify(
     within: Duration,
 ) -> Result<HostId, Error> {
     let end = prove(config, on, within).await;
-    match &end {
-        Ok(host) => {
-            log::info!(target: "imprint", MESSAGE_ID = event::VERIFIED, host_id = host.as_str(); "{} authenticates", host.login());
-        }
-        Err(error) => log::debug!(
-            target: "imprint", MESSAGE_ID = event::VERIFY_FAILED, class = error.class().as_str();
-            "{}", imprint_core::error::chain(error)
-        ),
+    if let Ok(host) = &end {
+        log::info!(target: "imprint", MESSAGE_ID = event::VERIFIED, host_id = host.as_str(); "{} authenticates", host.login());
     }
     let outcome = end.as_ref().map_or_else(|e| e.class().to_string(), |_| "ok".to_owned());
     remember(config, disk, Verified { at: on.now(), outcome }).await;
@@ -120,5 +114,68 @@ async fn remember(config: &Config, disk: &impl Disk, verified: Verified) {
     if let Ok(Found::Good(mut state)) = state::read(directory) {
         state.last_verify = Some(verified);
         let _only_for_status = state.write(disk, directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enroll::tests::{Scene, status};
+    use crate::store::Real;
+    use imprint_core::error::chain;
+
+    fn run(scene: &Scene, within: u64) -> Result<HostId, Error> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(verify(&scene.config, scene, &Real, Duration::from_secs(within)));
+        let outcome = match state::read(&scene.config.files.state_dir) {
+            Ok(Found::Good(state)) => state.last_verify.map(|v| v.outcome),
+            Ok(Found::Missing | Found::Unreadable(_)) | Err(_) => None,
+        };
+        if let Some(outcome) = outcome {
+            let expect = end.as_ref().map_or_else(|e| e.class().to_string(), |_| "ok".to_owned());
+            assert_eq!(outcome, expect);
+        }
+        end
+    }
+
+    fn fails(scene: &Scene, class: Class, say: &str) {
+        let error = run(scene, 60).unwrap_err();
+        assert!(chain(&error).contains(say), "{}", chain(&error));
+        assert_eq!(error.class(), class);
+        assert!(error.hint().is_some());
+    }
+
+    const CALL: &str = "authenticate at the appliance";
+
+    #[test]
+    fn what_the_identity_on_disk_is_worth() {
+        let scene = Scene::new();
+        fails(&scene, Class::Absent, "there is no identity at");
+        scene.run().unwrap();
+        let host = run(&scene, 60).unwrap();
+        assert!(host.as_str().ends_with("i-0123456789abcdef0"));
+
+        // One answer is enough for a no; a server that restarts is waited for.
+        scene.fail(CALL, status(401));
+        fails(&scene, Class::Refused, "does not authenticate: test: conjur.example.org answered 401");
+        for _ in 0..3 {
+            scene.fail(CALL, status(503));
+        }
+        run(&scene, 600).unwrap();
+        for _ in 0..=REPEATS {
+            scene.fail(CALL, status(503));
+        }
+        fails(&scene, Class::Transient, "is not known");
+
+        let path = &scene.config.files.identity.path;
+        let good = std::fs::read_to_string(path).unwrap();
+        std::fs::write(path, &good[..good.len() - 5]).unwrap();
+        fails(&scene, Class::Tampered, "cannot be used: it is cut off");
+        // A key is never shown to a server that it is not for.
+        std::fs::write(path, good.replace("conjur.example.org", "evil.example.org")).unwrap();
+        let before = scene.count(CALL);
+        fails(&scene, Class::Tampered, "is for https://evil.example.org, not for https://conjur.example.org");
+        assert_eq!(scene.count(CALL), before);
     }
 }

@@ -128,7 +128,8 @@ fn what_is_no_plain_file_of_ours_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let other = dir.path().join("other");
     std::fs::write(&other, "theirs").unwrap();
-    let make: [(&str, &dyn Fn(&Path)); 5] = [
+    type Make<'a> = (&'a str, &'a dyn Fn(&Path));
+    let make: [Make<'_>; 5] = [
         ("a symbolic link", &|path| std::os::unix::fs::symlink(&other, path).unwrap()),
         ("a symbolic link", &|path| std::os::unix::fs::symlink("/nowhere", path).unwrap()),
         ("a directory", &|path| std::fs::create_dir(path).unwrap()),
