@@ -134,7 +134,7 @@ fn words(step: &Step) -> String {
 mod tests {
     use super::*;
     use crate::enroll::made_for;
-    use crate::enroll::tests::{Scene, status};
+    use crate::enroll::tests::scene::{Scene, status};
 
     fn of(scene: &Scene) -> (serde_json::Value, String) {
         let status = Status::of(&scene.config, &made_for(&scene.config)).unwrap();

@@ -120,7 +120,7 @@ async fn remember(config: &Config, disk: &impl Disk, verified: Verified) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::enroll::tests::{Scene, status};
+    use crate::enroll::tests::scene::{Scene, status};
     use crate::store::Real;
     use imprint_core::error::chain;
 

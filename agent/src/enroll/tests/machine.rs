@@ -1,0 +1,245 @@
+//! What the machine may bring: first boots, damage, clones, other tools, a disk that fails.
+
+use super::super::*;
+use super::scene::*;
+use crate::config::tests::CA;
+use crate::store::tests::Faulty;
+use imprint_core::error::chain;
+use imprint_core::token::Fingerprint;
+use imprint_core::{Class, Classified as _};
+use rustix::io::Errno;
+
+#[test]
+fn first_boot_then_nothing() {
+    let scene = Scene::new();
+    let host = "app/hosts/123456789012/eu-west-1/i-0123456789abcdef0";
+    assert_eq!(scene.run().unwrap(), Outcome::Enrolled(host.parse().unwrap()));
+    assert_eq!(*scene.calls.borrow(), ["facts", "fetch", "unseal", "redeem", "authenticate"]);
+    assert!(scene.is_enrolled());
+    assert_eq!(std::fs::read_to_string(&scene.config.files.pem.path).unwrap(), *CA);
+    let conf = std::fs::read_to_string(&scene.config.files.conf.path).unwrap();
+    assert!(
+        conf.starts_with("account: prod\nappliance_url: https://conjur.example.org\ncert_file: "),
+        "{conf}"
+    );
+    let Ok(Found::Good(state)) = state::read(&scene.config.files.state_dir) else { panic!() };
+    assert_eq!(state.token.as_deref(), Some(Fingerprint::of(TOKEN.as_bytes()).as_str()));
+
+    assert_eq!(scene.run().unwrap(), Outcome::NothingToDo(host.to_owned()));
+    assert!(scene.calls.borrow().is_empty(), "{:?}", scene.calls);
+    // What is gone and holds no secret comes back without a request.
+    std::fs::remove_file(&scene.config.files.conf.path).unwrap();
+    std::fs::remove_file(&scene.config.files.pem.path).unwrap();
+    scene.run().unwrap();
+    assert!(
+        scene.calls.borrow().is_empty()
+            && scene.config.files.conf.path.exists()
+            && scene.config.files.pem.path.exists()
+    );
+}
+
+#[test]
+fn what_happened_to_the_files_is_mended() {
+    let scene = Scene::new();
+    scene.run().unwrap();
+    let (identity, state) =
+        (scene.config.files.identity.path.clone(), scene.config.files.state_dir.join("state.json"));
+    let good = scene.identity().unwrap();
+    for damage in [
+        String::new(),
+        good[..good.len() / 2].to_owned(),
+        "garbage".to_owned(),
+        good.replace("host/", "user/host "),
+    ] {
+        scene.write(&identity, &damage);
+        if damage.contains("user/") {
+            scene.fails(Class::Tampered, "entries that imprint did not write");
+            assert_eq!(scene.identity(), Some(damage));
+            scene.write(&identity, &good);
+        }
+        let _either = scene.run().unwrap();
+    }
+    std::fs::remove_file(&identity).unwrap();
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled());
+    for damage in ["", "{", "{\"version\": 7}"] {
+        scene.write(&state, damage);
+        assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled(), "{damage}");
+        assert_eq!(scene.count("redeem"), 1);
+    }
+}
+
+#[test]
+fn a_clone_drops_its_parents_identity_and_enrolls_as_itself() {
+    let scene = Scene::new();
+    scene.run().unwrap();
+    scene.firmware("i-0fedcba9876543210");
+    // Even when it gets no further, the parent's identity is gone.
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    scene.fails(Class::Config, "refuses to give a session");
+    assert_eq!(scene.identity(), None);
+    assert!(
+        matches!(scene.run(), Ok(Outcome::Enrolled(host)) if host.as_str().ends_with("i-0fedcba9876543210"))
+    );
+    assert!(scene.is_enrolled());
+
+    let scene = Scene::new();
+    let config = Config { host_id: "app/{hostname}".parse().unwrap(), ..scene.config.clone() };
+    let scene = Scene { config, ..scene };
+    scene.run().unwrap();
+    scene.firmware("i-0fedcba9876543210");
+    scene.fails(Class::Config, "is that of i-0123456789abcdef0, from whose image");
+    assert_eq!((scene.identity(), scene.count("redeem")), (None, 0));
+}
+
+#[test]
+fn another_tools_identity_is_never_overwritten() {
+    let scene = Scene::new();
+    let theirs = "machine https://conjur.example.org/authn\n    login host/theirs\n    password 0123456789abcdefghjk\n";
+    let shared = "machine example.org login me password x\nmachine example.net login me password y\n";
+    for (text, say) in [(theirs, "is of theirs at"), (shared, "has entries that imprint did not write")] {
+        scene.write(&scene.config.files.identity.path, text);
+        scene.fails(Class::Tampered, say);
+        assert_eq!((scene.identity().as_deref(), scene.count("redeem")), (Some(text), 0));
+    }
+}
+
+#[test]
+fn without_firmware_the_metadata_service_tells() {
+    let scene = Scene::new();
+    std::fs::remove_dir_all(&scene.config.sys_root).unwrap();
+    scene.run().unwrap();
+    assert_eq!(scene.count("facts"), 1);
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    assert_eq!(*scene.calls.borrow(), ["facts"]);
+    // No answer costs no identity, and no time.
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::NoRole));
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    assert_eq!((scene.count("facts"), scene.is_enrolled()), (1, true));
+    // Two that disagree: somebody else answers.
+    scene.firmware(HERE);
+    std::fs::remove_file(&scene.config.files.identity.path).unwrap();
+    "i-0fedcba9876543210".clone_into(&mut scene.instance.borrow_mut());
+    scene.fails(Class::Tampered, "name different instances");
+    assert_eq!(scene.count("redeem"), 0);
+}
+
+#[test]
+fn what_cannot_be_carried_is_refused_before_anything_is_redeemed() {
+    let scene = Scene::new();
+    let config = Config { host_id: "app/{tag:Name}/{instance_id}".parse().unwrap(), ..scene.config.clone() };
+    let scene = Scene { config, ..scene };
+    scene.fails(Class::Config, "does not give a usable host id");
+    assert_eq!(scene.count("fetch"), 0);
+}
+
+#[test]
+fn unfit_targets_are_found_before_anything_is_redeemed() {
+    let check = |make: &dyn Fn(&Scene), say: &str| {
+        let scene = Scene::new();
+        make(&scene);
+        scene.fails(Class::Storage, say);
+        assert_eq!((scene.count("fetch"), scene.count("redeem")), (0, 0), "{say}");
+    };
+    check(
+        &|s| std::fs::create_dir(&s.config.files.identity.path).unwrap(),
+        "is a directory, not a plain file",
+    );
+    check(
+        &|s| std::os::unix::fs::symlink("/dev/null", &s.config.files.identity.path).unwrap(),
+        "is a symbolic link",
+    );
+    check(
+        &|s| std::os::unix::fs::symlink("/dev/null", &s.config.files.conf.path).unwrap(),
+        "is a symbolic link",
+    );
+    check(&|s| std::fs::create_dir(&s.config.files.pem.path).unwrap(), "is a directory");
+    check(&|s| std::fs::remove_dir(s.dir.path().join("etc")).unwrap(), "cannot open the directory");
+    check(&|s| std::fs::write(&s.config.files.state_dir, "").unwrap(), "is not a directory");
+    check(
+        &|s| {
+            use std::os::unix::fs::PermissionsExt as _;
+            let open = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(s.dir.path().join("etc"), open).unwrap();
+        },
+        "is world-writable",
+    );
+}
+
+#[test]
+fn whichever_disk_call_fails_nothing_is_partial_and_the_next_run_ends_well() {
+    let count = Faulty::at(0, Errno::NOSPC);
+    let scene = Scene::new();
+    scene.run_on(&count).unwrap();
+    let calls = count.calls.get();
+    assert!(calls > 60, "{calls}");
+    for at in 1..=calls {
+        let scene = Scene::new();
+        let error = match scene.run_on(&Faulty::at(at, Errno::NOSPC)) {
+            Err(error) => error,
+            Ok(outcome) => panic!("call {at}: {outcome:?}"),
+        };
+        assert_eq!(error.class(), Class::Storage, "call {at}: {}", chain(&error));
+        assert!(error.hint().is_some());
+        if let Some(text) = scene.identity() {
+            assert!(Identity::parse(text.as_bytes()).is_ok(), "call {at} left {text:?}");
+        }
+        scene.run().unwrap();
+        assert!(scene.is_enrolled(), "call {at}");
+        assert!(scene.keys.get() <= 2, "call {at}");
+    }
+}
+
+#[test]
+fn whichever_effect_fails_nothing_is_partial_and_the_next_run_ends_well() {
+    for call in ["facts", "fetch", "unseal", "redeem", "authenticate", "may_read"] {
+        for broken in
+            [|| effects::Error::from(unexpected()), || effects::Error::from(lost()), || status(500).into()]
+        {
+            let scene = Scene::with("proof_variable = \"app/db/password\"\n");
+            for _ in 0..=REPEATS {
+                scene.fail(call, broken());
+            }
+            let error = scene.run().unwrap_err();
+            assert!(matches!(error.class(), Class::Protocol | Class::Transient), "{call}: {}", chain(&error));
+            let stored = matches!(call, "authenticate" | "may_read");
+            assert_eq!(scene.identity().is_some(), stored, "{call}");
+            scene.script.borrow_mut().clear();
+            scene.run().unwrap();
+            assert!(scene.is_enrolled(), "{call}");
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_remembered_until_the_next_success() {
+    let scene = Scene::new();
+    scene.fail("redeem", status(403));
+    scene.fails(Class::Refused, "is owned by");
+    let failure = |scene: &Scene| match state::read(&scene.config.files.state_dir).unwrap() {
+        Found::Good(state) => state.last_failure,
+        other => panic!("{other:?}"),
+    };
+    let noted = failure(&scene).unwrap();
+    assert_eq!((noted.class.as_str(), noted.at.to_string().as_str()), ("refused", NOW));
+    assert!(noted.what.contains("is owned by") && noted.hint.unwrap().contains("!delete"));
+    scene.run().unwrap();
+    assert_eq!(failure(&scene), None);
+}
+
+#[test]
+fn one_redeemer_at_a_time() {
+    let scene = Scene::new();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let both = tokio::join!(
+            enroll(&scene.config, &scene, &store::Real),
+            enroll(&scene.config, &scene, &store::Real),
+            enroll(&scene.config, &scene, &store::Real)
+        );
+        for end in [both.0, both.1, both.2] {
+            end.unwrap();
+        }
+    });
+    assert_eq!((scene.count("redeem"), scene.is_enrolled()), (1, true));
+}

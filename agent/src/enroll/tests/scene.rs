@@ -1,0 +1,287 @@
+//! A [`Scene`]: a machine with its own disk, and servers that answer as they are told.
+
+use super::super::*;
+use crate::config::tests::{CA, config as configuration};
+use imprint_core::aws;
+use imprint_core::conjur;
+use imprint_core::door::CaBundle;
+use imprint_core::error::chain;
+use imprint_core::sealed::Scope;
+use imprint_core::second::Second;
+use imprint_core::token::{ApiKey, Fingerprint};
+use imprint_core::{Class, Classified as _};
+use std::cell::RefCell;
+use std::path::Path;
+
+pub(super) const HERE: &str = "i-0123456789abcdef0";
+pub(super) const TOKEN: &str = "1taken0000000000000000000000000000000000000000000";
+pub(super) const NOW: &str = "2026-11-22T08:00:00Z";
+
+/// A machine with its own disk, and servers that answer as they are told.
+pub(crate) struct Scene {
+    pub(super) dir: tempfile::TempDir,
+    pub(crate) config: Config,
+    pub(super) calls: RefCell<Vec<&'static str>>,
+    /// Failures by call, taken in order; `None` lets the call through.
+    pub(super) script: RefCell<Vec<(&'static str, Option<effects::Error>)>>,
+    pub(super) sealed: RefCell<Vec<u8>>,
+    pub(super) token: RefCell<String>,
+    pub(super) instance: RefCell<String>,
+    pub(super) id: RefCell<Option<String>>,
+    pub(super) owner: RefCell<String>,
+    pub(super) keys: Cell<u32>,
+    /// The key that Conjur takes now.
+    pub(super) valid: RefCell<Option<String>>,
+    /// Redeems whose key a late duplicate replaces at once.
+    pub(super) spoiled: Cell<u32>,
+    pub(super) may_read: Cell<bool>,
+}
+
+impl Scene {
+    pub(crate) fn new() -> Self {
+        Self::with("")
+    }
+
+    pub(super) fn with(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = configuration(more);
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir(at("etc")).unwrap();
+        config.files.identity.path = at("etc/conjur.identity");
+        config.files.conf.path = at("etc/conjur.conf");
+        config.files.pem.path = at("etc/conjur.pem");
+        config.files.state_dir = at("state");
+        config.sys_root = at("sys");
+        let scene = Self {
+            dir,
+            config,
+            calls: RefCell::default(),
+            script: RefCell::default(),
+            sealed: RefCell::default(),
+            token: RefCell::new(TOKEN.to_owned()),
+            instance: RefCell::new(HERE.to_owned()),
+            id: RefCell::default(),
+            owner: RefCell::new("prod:host_factory:app/web".to_owned()),
+            keys: Cell::new(0),
+            valid: RefCell::default(),
+            spoiled: Cell::new(0),
+            may_read: Cell::new(true),
+        };
+        scene.firmware(HERE);
+        scene.publish(|_| {});
+        scene
+    }
+
+    pub(crate) fn firmware(&self, id: &str) {
+        let dir = self.dir.path().join("sys/class/dmi/id");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("board_asset_tag"), id).unwrap();
+        id.clone_into(&mut self.instance.borrow_mut());
+    }
+
+    pub(super) fn publish(&self, change: impl Fn(&mut Binding)) {
+        let mut binding = Binding {
+            account: "prod".parse().unwrap(),
+            host_factory: "app/web".parse().unwrap(),
+            appliance_url: "https://conjur.example.org".parse().unwrap(),
+            leader_url: self.config.leader_url.clone(),
+            ca_sha256: CaBundle::from_pem(&CA).unwrap().digests(),
+            issued_at: "2026-11-22T07:00:00Z".parse().unwrap(),
+            expires_at: "2026-11-22T10:00:00Z".parse().unwrap(),
+            cidr: vec![],
+            fingerprint: Fingerprint::of(self.token.borrow().as_bytes()),
+            rotation_id: "r-1".to_owned(),
+            spread_s: 0,
+            scope: Scope::Layer,
+            hosts_branch: "app/hosts".parse().unwrap(),
+        };
+        change(&mut binding);
+        let sealed = SealedToken::new(binding, vec![1, 2, 3], "key".to_owned()).unwrap();
+        *self.sealed.borrow_mut() = sealed.to_bytes();
+    }
+
+    pub(crate) fn fail(&self, call: &'static str, error: impl Into<effects::Error>) {
+        self.script.borrow_mut().push((call, Some(error.into())));
+    }
+
+    pub(super) fn pass(&self, call: &'static str) {
+        self.script.borrow_mut().push((call, None));
+    }
+
+    pub(super) fn call(&self, name: &'static str) -> Result<(), effects::Error> {
+        self.calls.borrow_mut().push(name);
+        let mut script = self.script.borrow_mut();
+        match script.iter().position(|(call, _)| *call == name) {
+            Some(at) => script.remove(at).1.map_or(Ok(()), Err),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn count(&self, name: &str) -> usize {
+        self.calls.borrow().iter().filter(|call| **call == name).count()
+    }
+
+    /// Runs an enrollment in virtual time; afterwards no secret is anywhere but in the identity.
+    pub(crate) fn run(&self) -> Result<Outcome, Error> {
+        self.run_on(&store::Real)
+    }
+
+    pub(super) fn run_on(&self, disk: &impl Disk) -> Result<Outcome, Error> {
+        self.calls.borrow_mut().clear();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(enroll(&self.config, self, disk));
+        if let Err(error) = &end {
+            let text = format!("{} {error:?} {}", chain(error), error.hint().unwrap_or_default());
+            assert!(!text.contains("1taken") && !text.contains("key000"), "{text}");
+            assert!(!chain(error).contains('\n'), "{text}");
+        }
+        self.no_litter();
+        end
+    }
+
+    pub(super) fn no_litter(&self) {
+        for dir in ["etc", "state"] {
+            let Ok(entries) = std::fs::read_dir(self.dir.path().join(dir)) else { continue };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                let known = ["conjur.identity", "conjur.conf", "conjur.pem", "state.json", "lock"];
+                assert!(known.contains(&name.as_str()), "{name} was left behind");
+                if path.is_file() && name != "conjur.identity" {
+                    let text = std::fs::read_to_string(&path).unwrap();
+                    assert!(!text.contains("1taken") && !text.contains("key000"), "{name} tells: {text}");
+                }
+            }
+        }
+    }
+
+    pub(super) fn fails(&self, class: Class, say: &str) -> Error {
+        match self.run() {
+            Err(error) => {
+                let text = chain(&error);
+                assert!(text.contains(say), "{text:?} should say {say:?}");
+                assert_eq!(error.class(), class, "{text}");
+                assert!(error.hint().is_some(), "{text} has no hint");
+                error
+            }
+            Ok(outcome) => panic!("{outcome:?}, not {say:?}"),
+        }
+    }
+
+    pub(super) fn identity(&self) -> Option<String> {
+        std::fs::read_to_string(&self.config.files.identity.path).ok()
+    }
+
+    /// The key on disk is the one that Conjur takes.
+    pub(super) fn is_enrolled(&self) -> bool {
+        let state = matches!(state::read(&self.config.files.state_dir), Ok(Found::Good(s)) if s.phase == Phase::Enrolled);
+        let key = files::read_back(&self.config.files).ok().map(|i| i.api_key.expose().to_owned());
+        state && key.is_some() && key == *self.valid.borrow()
+    }
+
+    pub(super) fn write(&self, path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+}
+
+pub(crate) fn status(status: u16) -> conjur::Error {
+    conjur::Error::Status {
+        operation: "test",
+        server: "conjur.example.org".to_owned(),
+        status,
+        retry_after: None,
+    }
+}
+
+pub(super) fn unexpected() -> conjur::Error {
+    conjur::Error::Unexpected {
+        operation: "redeem",
+        server: "conjur.example.org".to_owned(),
+        why: "is not JSON".to_owned(),
+    }
+}
+
+/// A reply that was lost after Conjur may have acted.
+pub(super) fn lost() -> conjur::Error {
+    // Any error of the HTTP client will do: what counts is that the outcome is not known.
+    let door = imprint_core::door::Door::direct(Duration::from_secs(1)).unwrap();
+    let source = door.client().get("not a url").build().unwrap_err();
+    conjur::Error::Interrupted { operation: "redeem", server: "conjur.example.org".to_owned(), source }
+}
+
+pub(super) fn answered(operation: &'static str, code: &str, status: u16) -> aws::Error {
+    aws::Error::Answered { operation, resource: "s3://bucket/key".to_owned(), code: code.to_owned(), status }
+}
+
+impl Effects for Scene {
+    fn now(&self) -> Second {
+        NOW.parse().unwrap()
+    }
+
+    async fn facts(&self, needs: &Needs) -> Result<Facts, effects::Error> {
+        self.call("facts")?;
+        Ok(Facts {
+            account_id: "123456789012".to_owned(),
+            hostname: needs.hostname.then(|| "web-1".to_owned()),
+            instance_id: self.instance.borrow().parse().unwrap(),
+            private_ip: Some("10.0.0.5".parse().unwrap()),
+            region: "eu-west-1".to_owned(),
+            tags: needs.tags.iter().map(|tag| (tag.clone(), "a b".to_owned())).collect(),
+        })
+    }
+
+    async fn fetch(&self) -> Result<Vec<u8>, effects::Error> {
+        self.call("fetch")?;
+        Ok(self.sealed.borrow().clone())
+    }
+
+    async fn unseal(&self, _: &SealedToken) -> Result<Zeroizing<Vec<u8>>, effects::Error> {
+        self.call("unseal")?;
+        Ok(Zeroizing::new(self.token.borrow().clone().into_bytes()))
+    }
+
+    async fn redeem(
+        &self,
+        token: &Token,
+        host: &HostId,
+        _: &BTreeMap<String, String>,
+    ) -> Result<Redeemed, effects::Error> {
+        assert_eq!(token.expose(), *self.token.borrow());
+        let asked = self.call("redeem");
+        if let Err(effects::Error::Conjur(error)) = &asked
+            && !matches!(error, conjur::Error::Interrupted { .. } | conjur::Error::Unexpected { .. })
+        {
+            return asked.map(|()| unreachable!());
+        }
+        self.keys.set(self.keys.get() + 1);
+        let key = format!("key0000000000000000000000000000000000000000000000{:02}", self.keys.get());
+        *self.valid.borrow_mut() = Some(if self.spoiled.get() > 0 {
+            self.spoiled.set(self.spoiled.get() - 1);
+            "spoiled".to_owned()
+        } else {
+            key.clone()
+        });
+        asked?;
+        let id = self.id.borrow().clone().unwrap_or_else(|| format!("prod:host:{host}"));
+        let owner = self.owner.borrow().clone();
+        Ok(Redeemed { id, owner, api_key: ApiKey::new(Zeroizing::new(key)).unwrap(), created_at: None })
+    }
+
+    async fn authenticate(&self, at: At, _: &HostId, key: &ApiKey) -> Result<AccessToken, effects::Error> {
+        self.call(match at {
+            At::Appliance => "authenticate at the appliance",
+            At::Leader => "authenticate",
+        })?;
+        if self.valid.borrow().as_deref() == Some(key.expose()) {
+            Ok(AccessToken::new(Zeroizing::new(b"{}".to_vec())))
+        } else {
+            Err(status(401).into())
+        }
+    }
+
+    async fn may_read(&self, _: &AccessToken, _: &str) -> Result<bool, effects::Error> {
+        self.call("may_read")?;
+        Ok(self.may_read.get())
+    }
+}
