@@ -119,9 +119,8 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             if json {
                 say(format_args!("{:#}", report.to_json()));
             } else {
-                for outcome in &report.factories {
-                    say(outcome);
-                }
+                // A failure has been said on standard error, with its hint.
+                report.factories.iter().filter(|outcome| outcome.result.is_ok()).for_each(say);
             }
             Ok(report.class())
         }

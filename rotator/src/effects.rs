@@ -69,7 +69,13 @@ impl Error {
         matches!(self, Self::Aws(error) if error.is_conflict())
     }
 
-    /// There is no such object.
+    /// There is no such object, and it is not merely hidden from this role.
+    #[must_use]
+    pub fn is_surely_absent(&self) -> bool {
+        matches!(self, Self::Aws(error) if error.is_absent() && matches!(error.code(), Some("NoSuchKey" | "NotFound")))
+    }
+
+    /// There is no such object, or this role may not know.
     #[must_use]
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Aws(error) if error.is_absent())

@@ -53,7 +53,10 @@ impl Log for Stderr {
 }
 
 fn words_line(record: &Record<'_>) -> String {
-    format!("{}: {}\n", record.level().as_str().to_ascii_lowercase(), record.args())
+    let hint = record.key_values().get(Key::from("hint")).map(|hint| hint.to_string());
+    let hint = hint.filter(|hint| !hint.is_empty()).map(|hint| format!("\nhint: {hint}"));
+    let level = record.level().as_str().to_ascii_lowercase();
+    format!("{level}: {}{}\n", record.args(), hint.unwrap_or_default())
 }
 
 fn json_line(record: &Record<'_>, now: Second) -> String {
@@ -89,9 +92,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let pairs =
-            [("class", Value::from("transient")), ("attempt", Value::from(2)), ("ok", Value::from(true))];
-        let check = |target: &str, words: &str, json: &str| {
+        let check = |target: &str, hint: &str, words: &str, json: &str| {
+            let pairs = [("hint", Value::from(hint)), ("attempt", Value::from(2)), ("ok", Value::from(true))];
             let arguments = format_args!("no \"answer\"\nyet");
             let record = Record::builder()
                 .args(arguments)
@@ -103,9 +105,19 @@ mod tests {
             assert_eq!(words_line(&record), words);
             assert_eq!(json_line(&record, Second::from_unix(0)), json);
         };
-        let json = "{\"attempt\":2,\"class\":\"transient\",\"level\":\"warn\",\
-                    \"message\":\"no \\\"answer\\\"\\nyet\",\"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n";
-        check("imprint_rotator::rotate", "warn: no \"answer\"\nyet\n", json);
-        check("hyper_util::client", "warn: no \"answer\"\nyet\n", json);
+        check(
+            "imprint_rotator::rotate",
+            "wait",
+            "warn: no \"answer\"\nyet\nhint: wait\n",
+            "{\"attempt\":2,\"hint\":\"wait\",\"level\":\"warn\",\"message\":\"no \\\"answer\\\"\\nyet\",\
+             \"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n",
+        );
+        check(
+            "hyper_util::client",
+            "",
+            "warn: no \"answer\"\nyet\n",
+            "{\"attempt\":2,\"hint\":\"\",\"level\":\"warn\",\"message\":\"no \\\"answer\\\"\\nyet\",\
+             \"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n",
+        );
     }
 }

@@ -61,7 +61,7 @@ pub enum Why {
     Expired,
     /// Nothing was published yet.
     Nothing,
-    /// Conjur lists the token with another end than the object says.
+    /// It says what the rotator never wrote: another factory, or another end than Conjur lists.
     Tampered,
     /// Conjur no longer lists it: revoked by hand, database restored, factory made anew.
     Unlisted,
@@ -171,7 +171,14 @@ pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
 }
 
 fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why> {
-    if !is_as_wanted(binding, facts.wanted) {
+    let wanted = facts.wanted;
+    // The rotator never writes one factory's token under another's key.
+    if (&binding.account, &binding.host_factory, &binding.scope)
+        != (&wanted.account, &wanted.host_factory, &wanted.scope)
+    {
+        return Some(Why::Tampered);
+    }
+    if !is_as_wanted(binding, wanted) {
         return Some(Why::Changed);
     }
     let Some(listed) = facts.listed.iter().find(|token| token.fingerprint == binding.fingerprint) else {

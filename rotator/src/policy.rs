@@ -115,7 +115,11 @@ impl Policy {
             &parts,
             "or an instance that boots just before a rotation holds a dead token",
         );
-        if holes.is_empty() { Ok(Self { windows, lifetime }) } else { Err(holes) }
+        if holes.is_empty() {
+            Ok(Self { windows: Windows { lifetime: None, ..windows }, lifetime })
+        } else {
+            Err(holes)
+        }
     }
 
     /// How long a token lives from its mint.

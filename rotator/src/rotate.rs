@@ -41,6 +41,14 @@ pub enum Error {
     /// A call failed.
     #[error(transparent)]
     Effect(#[from] effects::Error),
+    /// Something is published, and this role may not read it.
+    #[error("{factory}: {key} is there, but S3 does not let it be read")]
+    Hidden {
+        /// The factory.
+        factory: FactoryId,
+        /// The object.
+        key: String,
+    },
     /// Too little of the run was left.
     #[error("{factory}: not begun, since the run has only {} s left", .left.as_secs())]
     NoTime {
@@ -95,13 +103,16 @@ impl Classified for Error {
             Self::ReadBack { .. } => Class::Tampered,
             Self::Seal { .. } => Class::Config,
             Self::Unknown(_) => Class::Usage,
-            Self::Unseen { .. } => Class::Refused,
+            Self::Hidden { .. } | Self::Unseen { .. } => Class::Refused,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Effect(error) => error.hint(),
+            Self::Hidden { .. } => {
+                Some("allow the rotator's role s3:GetObject on factories/* and s3:ListBucket on the bucket")
+            }
             Self::NoTime { .. } => Some("give the run more time, or raise concurrency"),
             Self::ReadBack { .. } => Some(
                 "something other than the rotator writes into the bucket: see who may put; the next run replaces the token",

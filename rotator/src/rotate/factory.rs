@@ -15,7 +15,10 @@ use imprint_core::conjur::{Mint, Minted, Revoked};
 use imprint_core::error::{Class, Classified as _, chain};
 use imprint_core::sealed::{SealedToken, layer_key};
 use imprint_core::token::{Fingerprint, Token};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+
+/// After so many mints of unknown outcome a factory is left to the next run.
+const MOST_LOST: u32 = 2;
 
 pub(super) struct Part<'a, E> {
     pub(super) run: &'a Run<'a>,
@@ -28,14 +31,21 @@ pub(super) struct Part<'a, E> {
 struct Found {
     sealed: Option<Result<SealedToken, imprint_core::sealed::Error>>,
     only: Only,
+    /// Whether the answer is to be believed: to a role that may not read an object, S3 says no whether
+    /// it exists or not.
+    sure: bool,
 }
 
 /// What became of a put that failed.
 enum Fate {
+    /// It was not done, and what is there instead cannot be read.
+    Hidden,
+    /// It was not done.
+    NotOurs,
+    /// Another run's sealed token is there.
+    Others,
     /// An earlier attempt got through after all.
     Ours,
-    /// Something else is there.
-    NotOurs,
     /// Nobody can tell.
     Unknown,
 }
@@ -90,9 +100,11 @@ impl<E: Effects> Part<'_, E> {
         match fetched {
             Ok(object) => {
                 let sealed = SealedToken::parse(&object.bytes);
-                Ok(Found { sealed: Some(sealed), only: Only::IfMatch(object.etag) })
+                Ok(Found { sealed: Some(sealed), only: Only::IfMatch(object.etag), sure: true })
             }
-            Err(error) if error.is_absent() => Ok(Found { sealed: None, only: Only::IfAbsent }),
+            Err(error) if error.is_absent() => {
+                Ok(Found { sealed: None, only: Only::IfAbsent, sure: error.is_surely_absent() })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -130,14 +142,16 @@ impl<E: Effects> Part<'_, E> {
         }
     }
 
-    /// mint: not idempotent. A repeat after a lost reply is still right, since the token that nobody
-    /// saw opens nothing without its text; it stays at Conjur as an orphan until it expires, and its
-    /// label, drawn anew for each attempt, names it here.
+    /// mint: not idempotent. A repeat after a lost reply is still right, since the token whose text
+    /// nobody saw serves nobody; it stays at Conjur as an orphan until it expires, and its label, drawn
+    /// anew for each attempt, names it here. Not more than a few, though: the next run comes soon.
     async fn mint(&self, notes: &Notes) -> Result<(Minted, Label), Error> {
         let policy = &self.run.config.policy;
+        let lost = Cell::new(0_u32);
+        let again = |error: &effects::Error| is_transient(error) && lost.get() < MOST_LOST;
         let minted = self
             .session
-            .with("mint", is_transient, async |with| {
+            .with("mint", again, async |with| {
                 let now = self.on.now();
                 let label = Label::new(self.run.config.deployment, now, self.run.random.borrow_mut().u32(..));
                 let cidr = label.beside(&self.factory.cidr);
@@ -145,6 +159,7 @@ impl<E: Effects> Part<'_, E> {
                 let ask = Mint { factory: &self.factory.id, expires_at, cidr: &cidr, count: 1, now };
                 let result = self.on.mint(with, &ask).await;
                 if result.as_ref().is_err_and(effects::Error::is_unknown_outcome) {
+                    lost.set(lost.get() + 1);
                     notes.borrow_mut().push(format!(
                         "a token may have been minted whose text was lost: an orphan with the label {} that ends {expires_at}",
                         label.entry()
@@ -203,11 +218,17 @@ impl<E: Effects> Part<'_, E> {
         };
         match self.fate_of(sealed, attempts == 1 && is_plain_no(&error)).await {
             Fate::Ours => self.read_back(sealed, token, notes).await.map(|()| true),
-            Fate::NotOurs => {
-                // Should a delayed put land later still, the next run finds an unlisted token and
-                // replaces it at once.
+            // Should a delayed put land later still, the next run finds an unlisted token and
+            // replaces it at once.
+            fate @ (Fate::Hidden | Fate::NotOurs | Fate::Others) => {
                 self.take_back(token, notes).await;
-                if error.is_conflict() { Ok(false) } else { Err(error.into()) }
+                match fate {
+                    Fate::Others if error.is_conflict() => Ok(false),
+                    Fate::Hidden if error.is_conflict() => Err(self.hidden()),
+                    Fate::Hidden | Fate::NotOurs | Fate::Others | Fate::Ours | Fate::Unknown => {
+                        Err(error.into())
+                    }
+                }
             }
             Fate::Unknown => {
                 notes.borrow_mut().push(format!(
@@ -223,9 +244,11 @@ impl<E: Effects> Part<'_, E> {
     async fn fate_of(&self, sealed: &SealedToken, refused: bool) -> Fate {
         match self.find().await {
             Ok(Found { sealed: Some(Ok(there)), .. }) if there == *sealed => Fate::Ours,
-            Ok(_) => Fate::NotOurs,
+            Ok(Found { sealed: Some(Ok(_)), .. }) => Fate::Others,
+            Ok(Found { sure: true, .. }) => Fate::NotOurs,
+            Ok(_) if refused => Fate::Hidden,
             Err(_) if refused => Fate::NotOurs,
-            Err(_) => Fate::Unknown,
+            Ok(_) | Err(_) => Fate::Unknown,
         }
     }
 
@@ -257,7 +280,9 @@ impl<E: Effects> Part<'_, E> {
             }
             Some(Ok(_)) => "it was changed",
             Some(Err(_)) => "it was overwritten with something else",
-            None => "it is gone",
+            None if found.sure => "it is gone",
+            // It may be there, and agents with other rights may read it.
+            None => return Err(unproven(self.hidden())),
         };
         // Nobody can use the token from there, and the next run replaces what Conjur does not list.
         self.take_back(token, notes).await;
@@ -303,6 +328,10 @@ impl<E: Effects> Part<'_, E> {
 
     async fn revoke(&self, token: &Token) -> Result<Revoked, effects::Error> {
         self.session.with("revoke", is_transient, async |with| self.on.revoke(with, token).await).await
+    }
+
+    fn hidden(&self) -> Error {
+        Error::Hidden { factory: self.factory.id.clone(), key: self.key() }
     }
 
     fn key(&self) -> String {

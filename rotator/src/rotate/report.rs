@@ -126,8 +126,8 @@ impl Outcome {
                 log::info!(factory, rotation_id, fingerprint = fingerprint.as_str(); "{factory}: {done}");
             }
             Err(error) => {
-                let class = error.class().as_str();
-                log::error!(factory, rotation_id, class; "{factory}: {}", chain(error));
+                let (class, hint) = (error.class().as_str(), error.hint().unwrap_or_default());
+                log::error!(factory, rotation_id, class, hint; "{factory}: {}", chain(error));
             }
         }
     }
@@ -137,10 +137,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.result {
             Ok(done) => write!(f, "{}: {done}", self.factory),
-            Err(error) => {
-                write!(f, "{}: failed ({}): {}", self.factory, error.class(), chain(error))?;
-                error.hint().map_or(Ok(()), |hint| write!(f, "\n  hint: {hint}"))
-            }
+            Err(error) => write!(f, "{}: failed ({}): {}", self.factory, error.class(), chain(error)),
         }
     }
 }

@@ -29,14 +29,14 @@ impl<'a, E: Effects> Session<'a, E> {
     pub(super) async fn with<T>(
         &self,
         what: &str,
-        again: fn(&Error) -> bool,
+        again: impl Fn(&Error) -> bool,
         mut call: impl AsyncFnMut(&AccessToken) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let seen = self.logins.get();
-        match self.retry.run(what, again, async || call(&self.token()).await).await {
+        match self.retry.run(what, &again, async || call(&self.token()).await).await {
             Err(error) if error.is_unauthorized() => {
                 self.renew(seen, error).await?;
-                self.retry.run(what, again, async || call(&self.token()).await).await
+                self.retry.run(what, &again, async || call(&self.token()).await).await
             }
             ended => ended,
         }

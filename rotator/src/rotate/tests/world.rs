@@ -1,0 +1,264 @@
+//! A small Conjur, S3 and KMS whose every call can fail, before or after it was carried out.
+
+use crate::config::Config;
+use crate::effects::{Context, Effects, Error};
+use imprint_core::aws::{self, ETag, Encrypted, Object, Only};
+use imprint_core::conjur::{self, Factory, Mint, Minted, Revoked};
+use imprint_core::sealed::SealedToken;
+use imprint_core::second::Second;
+use imprint_core::token::{AccessToken, Token};
+use ipnet::IpNet;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+/// How a call fails.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fault {
+    /// It is carried out, and its reply lost.
+    LostReply,
+    /// It is not carried out; the server is busy.
+    NotDone,
+    /// It is refused.
+    Refused,
+    /// Conjur no longer takes the access token.
+    Unauthorized,
+}
+
+#[derive(Clone)]
+pub(super) struct Known {
+    pub(super) factory: String,
+    pub(super) text: String,
+    pub(super) expires_at: Second,
+    pub(super) cidr: Vec<IpNet>,
+}
+
+#[derive(Clone, Default)]
+pub(super) struct State {
+    pub(super) factories: Vec<String>,
+    pub(super) tokens: Vec<Known>,
+    pub(super) objects: BTreeMap<String, (Vec<u8>, u32)>,
+    pub(super) sealed: Vec<(Vec<u8>, Context)>,
+    /// Everything that was ever put.
+    pub(super) put: Vec<Vec<u8>>,
+    /// Names of the calls, in order.
+    pub(super) calls: Vec<&'static str>,
+    minted: u32,
+}
+
+type Change = Box<dyn Fn(&World)>;
+type Script = Box<dyn Fn(usize, &str) -> Option<Fault>>;
+
+pub(super) struct World {
+    pub(super) state: RefCell<State>,
+    /// Whether, and how, the call of this number (from 1) and name fails.
+    pub(super) fault: Script,
+    /// What somebody else does just before the call of this number.
+    pub(super) meanwhile: Option<(usize, Change)>,
+    pub(super) base: Cell<Second>,
+    start: Instant,
+    in_flight: Cell<usize>,
+    pub(super) most_in_flight: Cell<usize>,
+}
+
+impl World {
+    /// Everything is as its operator made it, and nothing published.
+    pub(super) fn new(config: &Config) -> Self {
+        let factories = config.factories.iter().map(|factory| factory.id.to_string()).collect();
+        Self {
+            state: RefCell::new(State { factories, ..State::default() }),
+            fault: Box::new(|_, _| None),
+            meanwhile: None,
+            base: Cell::new(Second::from_unix(1_800_000_000)),
+            start: Instant::now(),
+            in_flight: Cell::new(0),
+            most_in_flight: Cell::new(0),
+        }
+    }
+
+    /// The sealed token under a factory's key, when it is one.
+    pub(super) fn published(&self, factory: &str) -> Option<SealedToken> {
+        let key = format!("factories/prod/{factory}/token.json");
+        SealedToken::parse(&self.state.borrow().objects.get(&key)?.0).ok()
+    }
+
+    /// Whether an agent could use what is published: it opens, and Conjur takes the token.
+    pub(super) fn is_usable(&self, factory: &str) -> bool {
+        let Some(sealed) = self.published(factory) else { return false };
+        let state = self.state.borrow();
+        let Some(text) = open(&state, sealed.ciphertext(), &sealed.binding().context()) else { return false };
+        state.tokens.iter().any(|token| {
+            token.factory == factory && token.text.as_bytes() == text && token.expires_at > self.now()
+        })
+    }
+
+    pub(super) fn calls(&self) -> Vec<&'static str> {
+        std::mem::take(&mut self.state.borrow_mut().calls)
+    }
+
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        act: impl FnOnce(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        self.most_in_flight.set(self.most_in_flight.get().max(self.in_flight.get()));
+        // Others get their turn at every call.
+        tokio::task::yield_now().await;
+        let number = {
+            let mut state = self.state.borrow_mut();
+            state.calls.push(name);
+            state.calls.len()
+        };
+        if let Some((at, change)) = &self.meanwhile
+            && *at == number
+        {
+            change(self);
+        }
+        let fault = (self.fault)(number, name);
+        let done = match fault {
+            Some(Fault::NotDone | Fault::Refused | Fault::Unauthorized) => None,
+            Some(Fault::LostReply) | None => Some(act(&mut self.state.borrow_mut())),
+        };
+        self.in_flight.set(self.in_flight.get() - 1);
+        match (fault, done) {
+            (None, Some(done)) => done,
+            (Some(fault), _) => Err(error(name, fault)),
+            (None, None) => panic!("a call that neither fails nor is done"),
+        }
+    }
+}
+
+fn error(name: &'static str, fault: Fault) -> Error {
+    let conjur = |status| {
+        conjur::Error::Status { operation: name, server: "it".into(), status, retry_after: None }.into()
+    };
+    let aws = |code: &str, status| {
+        aws::Error::Answered { operation: name, resource: "it".into(), code: code.into(), status }.into()
+    };
+    match (name.contains(':'), fault) {
+        (true, Fault::LostReply | Fault::NotDone) => aws("SlowDown", 503),
+        (true, Fault::Refused | Fault::Unauthorized) => aws("AccessDenied", 403),
+        (false, Fault::LostReply) => conjur(500),
+        (false, Fault::NotDone) => conjur(429),
+        (false, Fault::Refused) => conjur(403),
+        (false, Fault::Unauthorized) => conjur(401),
+    }
+}
+
+fn open(state: &State, ciphertext: &[u8], context: &Context) -> Option<Vec<u8>> {
+    let at: usize = std::str::from_utf8(ciphertext).ok()?.strip_prefix("sealed ")?.parse().ok()?;
+    let (text, sealed_under) = state.sealed.get(at)?;
+    (sealed_under == context).then(|| text.clone())
+}
+
+fn token(known: &Known) -> Minted {
+    Minted {
+        token: Token::new(Zeroizing::new(known.text.clone())).unwrap(),
+        expires_at: known.expires_at,
+        cidr: known.cidr.clone(),
+    }
+}
+
+impl Effects for World {
+    async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error> {
+        self.call("kms:Encrypt", |state| {
+            let ciphertext = format!("sealed {}", state.sealed.len()).into_bytes();
+            state.sealed.push((token.expose().as_bytes().to_vec(), context.clone()));
+            Ok(Encrypted { ciphertext, key_arn: "arn:aws:kms:eu-west-1:123456789012:key/k".into() })
+        })
+        .await
+    }
+
+    async fn decrypt(&self, ciphertext: &[u8], context: &Context) -> Result<Zeroizing<Vec<u8>>, Error> {
+        self.call("kms:Decrypt", |state| {
+            open(state, ciphertext, context).map(Zeroizing::new).ok_or_else(|| {
+                aws::Error::Answered {
+                    operation: "kms:Decrypt",
+                    resource: "it".into(),
+                    code: "InvalidCiphertextException".into(),
+                    status: 400,
+                }
+                .into()
+            })
+        })
+        .await
+    }
+
+    async fn fetch(&self, key: &str) -> Result<Object, Error> {
+        self.call("s3:GetObject", |state| match state.objects.get(key) {
+            Some((bytes, tag)) => Ok(Object { bytes: bytes.clone(), etag: ETag::new(&tag.to_string()) }),
+            None => Err(aws::Error::Answered {
+                operation: "s3:GetObject",
+                resource: key.into(),
+                code: "NoSuchKey".into(),
+                status: 404,
+            }
+            .into()),
+        })
+        .await
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
+        self.call("s3:PutObject", |state| {
+            let there = state.objects.get(key).map(|(_, tag)| ETag::new(&tag.to_string()));
+            let wanted = match only {
+                Only::IfAbsent => None,
+                Only::IfMatch(tag) => Some(tag.clone()),
+            };
+            if there != wanted {
+                let code = "PreconditionFailed".into();
+                let resource = key.into();
+                return Err(
+                    aws::Error::Answered { operation: "s3:PutObject", resource, code, status: 412 }.into()
+                );
+            }
+            let tag = u32::try_from(state.put.len()).unwrap() + 1;
+            state.put.push(bytes.clone());
+            state.objects.insert(key.to_owned(), (bytes, tag));
+            Ok(ETag::new(&tag.to_string()))
+        })
+        .await
+    }
+
+    async fn authenticate(&self) -> Result<AccessToken, Error> {
+        self.call("authenticate", |_| Ok(AccessToken::new(Zeroizing::new(b"{}".to_vec())))).await
+    }
+
+    async fn list_factories(&self, _: &AccessToken) -> Result<Vec<Factory>, Error> {
+        self.call("list_factories", |state| {
+            let of = |id: &String| state.tokens.iter().filter(|t| t.factory == *id).map(token).collect();
+            Ok(state.factories.iter().map(|id| Factory { id: id.parse().unwrap(), tokens: of(id) }).collect())
+        })
+        .await
+    }
+
+    async fn mint(&self, _: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error> {
+        self.call("mint", |state| {
+            state.minted += 1;
+            let known = Known {
+                factory: ask.factory.to_string(),
+                text: format!("{:048}", state.minted),
+                expires_at: ask.expires_at,
+                cidr: ask.cidr.to_vec(),
+            };
+            state.tokens.push(known.clone());
+            Ok(vec![token(&known)])
+        })
+        .await
+    }
+
+    async fn revoke(&self, _: &AccessToken, token: &Token) -> Result<Revoked, Error> {
+        self.call("revoke", |state| {
+            let before = state.tokens.len();
+            state.tokens.retain(|known| known.text != token.expose());
+            Ok(if state.tokens.len() < before { Revoked::Now } else { Revoked::WasGone })
+        })
+        .await
+    }
+
+    fn now(&self) -> Second {
+        self.base.get().plus(self.start.elapsed())
+    }
+}
