@@ -102,9 +102,11 @@ impl Classified for Error {
         match self {
             Self::Aws(error) => error.hint(),
             Self::Config(error) => error.hint(),
-            Self::Conjur(error) if error.is_unauthorized() => Some(
-                "Conjur does not take the rotator's login: check login, its API key, and from where the host may log in (restricted_to)",
-            ),
+            Self::Conjur(conjur::Error::Status { operation, status, .. })
+                if hint_of(operation, *status).is_some() =>
+            {
+                hint_of(operation, *status)
+            }
             Self::Conjur(error) => error.hint(),
             Self::Door(error) => error.hint(),
         }
@@ -116,6 +118,23 @@ impl Classified for Error {
             Self::Conjur(error) => error.retry_after(),
             Self::Config(_) | Self::Door(_) => None,
         }
+    }
+}
+
+/// What a person can do about a refusal, seen from the rotator.
+fn hint_of(operation: &str, status: u16) -> Option<&'static str> {
+    match (operation, status) {
+        ("mint", 403) => Some("permit the rotator's role execute on this host factory"),
+        ("mint", 404) => {
+            Some("the host factory is gone, or the rotator's role has no privilege on it any more")
+        }
+        ("revoke", 403) => {
+            Some("permit the rotator's role update on this host factory, or set revoke = false")
+        }
+        (_, 401) => Some(
+            "Conjur does not take the rotator's login: check login, its API key, and from where the host may log in (restricted_to)",
+        ),
+        _ => None,
     }
 }
 
@@ -179,5 +198,43 @@ impl Effects for Real {
 
     fn now(&self) -> Second {
         Second::now()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_error_means_to_the_flow() {
+        let aws = |operation, code: &str, status| -> Error {
+            let (resource, code) = ("it".to_owned(), code.to_owned());
+            aws::Error::Answered { operation, resource, code, status }.into()
+        };
+        let conjur = |operation, status| -> Error {
+            conjur::Error::Status { operation, server: "it".into(), status, retry_after: None }.into()
+        };
+        let check = |error: &Error, marks: &str, class: Class, hint: &str| {
+            let is = |mark: &'static str, yes: bool| if yes { mark } else { "" };
+            let found = [
+                is("401 ", error.is_unauthorized()),
+                is("conflict ", error.is_conflict()),
+                is("absent ", error.is_absent()),
+                is("surely ", error.is_surely_absent()),
+                is("unknown ", error.is_unknown_outcome()),
+            ];
+            assert_eq!(found.concat().trim_end(), marks, "{error}");
+            assert_eq!(error.class(), class, "{error}");
+            assert!(error.hint().unwrap_or_default().contains(hint), "{error}: {:?}", error.hint());
+        };
+        check(&aws("s3:GetObject", "NoSuchKey", 404), "absent surely", Class::Absent, "");
+        check(&aws("s3:GetObject", "AccessDenied", 403), "absent", Class::Absent, "");
+        check(&aws("s3:PutObject", "PreconditionFailed", 412), "conflict", Class::Transient, "");
+        check(&aws("s3:PutObject", "AccessDenied", 403), "", Class::Refused, "policy");
+        check(&conjur("mint", 401), "401", Class::Refused, "login");
+        check(&conjur("mint", 403), "", Class::Refused, "execute");
+        check(&conjur("revoke", 403), "", Class::Refused, "update");
+        check(&conjur("mint", 500), "unknown", Class::Transient, "");
+        check(&config::Error::None.into(), "", Class::Config, "");
     }
 }
