@@ -3,7 +3,7 @@
 
 #![no_main]
 
-use imprint::config::{Config, Outside};
+use imprint_agent::config::{Config, Outside};
 use libfuzzer_sys::fuzz_target;
 use std::io;
 use std::path::Path;

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-use imprint::identity::{Identity, LONGEST};
+use imprint_agent::identity::{Identity, LONGEST};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

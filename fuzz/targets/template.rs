@@ -3,8 +3,8 @@
 
 #![no_main]
 
-use imprint::facts::Facts;
-use imprint::template::Template;
+use imprint_agent::facts::Facts;
+use imprint_agent::template::Template;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &str| {
