@@ -127,7 +127,7 @@ impl Classified for Error {
         match self {
             Self::Missing(_) => Some("write it, or name another file with --config"),
             Self::Problems { .. } | Self::Text(_) => {
-                Some("mend the file; /usr/share/doc/imprint/config.toml explains every setting")
+                Some("mend the file; the config.toml that comes with imprint explains every setting")
             }
             Self::Storage(error) => error.hint(),
         }
@@ -286,6 +286,9 @@ fn host_id(root: &mut Table<'_>) -> Option<Template> {
     };
     if branch.is_some() {
         root.problem("hosts_branch", "is of no use beside host_id, which names the whole id");
+    }
+    if let Err(error) = template.check_host_id() {
+        root.problem("host_id", error.to_string());
     }
     if template.is_fixed() {
         root.problem(

@@ -275,9 +275,11 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         let again = |error: &effects::Error| error.may_pass() && self.redeems.get() < MOST_REDEEMS;
         let call = async || {
             let end = self.on.redeem(token, host, annotations).await;
-            // A status, even 500, is an answer; only a reply that was lost leaves the question open.
+            // A status, even 500, is an answer; only a reply that was lost leaves the question open, be
+            // it lost between Conjur and a gateway that then speaks for it (502, 504).
             let open = |e: &effects::Error| {
-                e.conjur().is_some_and(|e| e.status().is_none() && e.is_unknown_outcome())
+                e.conjur()
+                    .is_some_and(|e| e.is_unknown_outcome() && matches!(e.status(), None | Some(502 | 504)))
             };
             if end.as_ref().err().is_none_or(open) {
                 self.redeems.set(self.redeems.get() + 1);

@@ -1,7 +1,7 @@
 //! One agent at a time: a lock on a file in the state directory.
 //!
-//! The kernel holds it for the process and lets go when that ends, however it ends. The directory is
-//! ours alone (0700), so that no other user can hold the lock against us.
+//! The kernel holds it for the process and lets go when that ends, however it ends. Nobody else may
+//! write in the directory or open the file, so that no other user can hold the lock against us.
 
 use crate::store;
 use imprint_core::{Class, Classified};
@@ -59,9 +59,9 @@ impl Classified for Error {
             Self::Busy { .. } => {
                 Some("wait for the other one, or see what it waits for: journalctl -t imprint")
             }
-            Self::Directory { .. } => {
-                Some("it must be a directory of the user who runs imprint, with mode 0700: remove or mend it")
-            }
+            Self::Directory { .. } => Some(
+                "it must be a directory of the user who runs imprint, and writable by nobody else: remove or mend it",
+            ),
             Self::Storage(error) => error.hint(),
         }
     }
@@ -109,14 +109,18 @@ fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
     if state.st_uid != rustix::process::geteuid().as_raw() {
         return unfit("belongs to another user");
     }
-    if state.st_mode & 0o077 != 0 {
-        return unfit("is open to other users");
+    if state.st_mode & 0o022 != 0 {
+        return unfit("is writable by other users");
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = openat(&dir, "lock", flags, own(0o600)).map_err(call("cannot open", path))?;
     let kind = fstat(&file).map_err(call("cannot look at", path))?;
     match FileType::from_raw_mode(kind.st_mode) {
-        FileType::RegularFile => Ok(file),
+        FileType::RegularFile => {
+            // Whoever can open a lock can hold it.
+            rustix::fs::fchmod(&file, own(0o600)).map_err(call("cannot set the mode of", path))?;
+            Ok(file)
+        }
         FileType::Directory
         | FileType::Symlink
         | FileType::Fifo
@@ -163,13 +167,23 @@ mod tests {
     async fn a_directory_that_is_not_ours_alone_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        std::fs::create_dir(at("open")).unwrap();
-        std::fs::set_permissions(at("open"), std::fs::Permissions::from_mode(0o755)).unwrap();
+        let make = |name: &str, mode: u32| {
+            std::fs::create_dir(at(name)).unwrap();
+            std::fs::set_permissions(at(name), std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        make("open", 0o777);
+        make("group", 0o770);
+        make("readable", 0o755);
+        std::fs::write(at("readable/lock"), "").unwrap();
+        drop(Lock::take(&at("readable"), Duration::ZERO).await.unwrap());
+        let lock = std::fs::metadata(at("readable/lock")).unwrap();
+        assert_eq!(lock.permissions().mode() & 0o7777, 0o600);
         std::fs::write(at("file"), "").unwrap();
         std::fs::create_dir(at("real")).unwrap();
         std::os::unix::fs::symlink(at("real"), at("link")).unwrap();
         for (name, say) in [
-            ("open", "is open to other users"),
+            ("open", "is writable by other users"),
+            ("group", "is writable by other users"),
             ("file", "is not a directory"),
             ("link", "is not a directory"),
             ("no/parent", "cannot make"),

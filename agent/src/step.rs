@@ -120,7 +120,7 @@ impl Why {
             Self::ConfigChanged => "the configuration has changed",
             Self::FirstBoot => "first boot",
             Self::IdentityLost => "the identity is missing or damaged",
-            Self::Interrupted => "an earlier run was interrupted",
+            Self::Interrupted => "an earlier run did not come to its end",
             Self::StateLost => "the state is missing or damaged",
         }
     }

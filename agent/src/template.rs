@@ -111,6 +111,18 @@ impl Template {
         !self.parts.iter().any(|part| matches!(part, Part::Fact(_)))
     }
 
+    /// Whether its own text could stand in a host id, whatever the facts turn out to be.
+    ///
+    /// # Errors
+    /// When no instance at all could have that id.
+    pub fn check_host_id(&self) -> Result<(), imprint_core::name::Error> {
+        let sample = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Fact(_) => "x".to_owned(),
+        };
+        self.parts.iter().map(sample).collect::<String>().parse::<HostId>().map(drop)
+    }
+
     /// The facts that must be asked for.
     #[must_use]
     pub fn needs(&self) -> Needs {

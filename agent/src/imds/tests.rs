@@ -15,6 +15,8 @@ fn serve(answers: Vec<&'static str>) -> (Imds, Receiver<String>) {
             let mut reader = BufReader::new(stream.try_clone().unwrap());
             while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
             let _gone = to.send(head);
+            // One connection each, said so: else the client would take it for the next request.
+            let answer = answer.replacen("\r\n", "\r\nConnection: close\r\n", 1);
             let _gone = stream.write_all(answer.as_bytes());
             let _gone = stream.shutdown(std::net::Shutdown::Write);
             let _rest = stream.read(&mut [0; 64]);
