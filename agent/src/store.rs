@@ -133,7 +133,8 @@ pub fn prove_writable(disk: &impl Disk, target: &Target, size: usize) -> Result<
     })
 }
 
-/// Removes the file for good. One that is not there is no error.
+/// Removes the file for good, and with it a draft that a crash may have left: it holds the same. One
+/// that is not there is no error.
 ///
 /// # Errors
 /// When the target is no plain file, or a system call fails.
@@ -142,11 +143,13 @@ pub fn remove(disk: &impl Disk, path: &Path) -> Result<(), Error> {
         Err(Error::Call { errno: Errno::NOENT, .. }) => return Ok(()),
         place => place?,
     };
-    match disk.remove(&place.dir, &place.name) {
-        Ok(()) => disk.sync(&place.dir).map_err(place.call("cannot flush the directory of")),
-        Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(place.call("cannot remove")(errno)),
+    for name in [&place.draft_name(), &place.name] {
+        match disk.remove(&place.dir, name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(place.call("cannot remove")(errno)),
+        }
     }
+    disk.sync(&place.dir).map_err(place.call("cannot flush the directory of"))
 }
 
 /// Reads a plain file of at most `most` bytes; `None` when it is not there. Never waits for a FIFO
@@ -230,9 +233,7 @@ impl<'a, D: Disk> Place<'a, D> {
     /// A finished file beside the target, flushed, under a name that is always the same: what a
     /// crash left there is found and removed by the next run (runs never overlap, see `lock`).
     fn draft(&self, target: &Target, bytes: &[u8]) -> Result<OsString, Error> {
-        let mut name = OsString::from(".");
-        name.push(&self.name);
-        name.push(".imprint-draft");
+        let name = self.draft_name();
         match self.disk.remove(&self.dir, &name) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(self.call("cannot remove the old draft of")(errno)),
@@ -243,6 +244,13 @@ impl<'a, D: Disk> Place<'a, D> {
             self.forget(&name);
         }
         written.map(|()| name)
+    }
+
+    fn draft_name(&self) -> OsString {
+        let mut name = OsString::from(".");
+        name.push(&self.name);
+        name.push(".imprint-draft");
+        name
     }
 
     fn fill(&self, file: &OwnedFd, target: &Target, bytes: &[u8]) -> Result<(), Error> {

@@ -87,6 +87,7 @@ fn what_was_put_is_there_whole_and_exact() {
         (names(dir.path()), read(&dir.path().join("file"), 10)),
         (vec!["file".into()], Ok(Some(b"new".to_vec())))
     );
+    std::fs::write(dir.path().join(".file.imprint-draft"), "secret").unwrap();
     remove(&Real, &dir.path().join("file")).unwrap();
     remove(&Real, &dir.path().join("file")).unwrap();
     remove(&Real, &dir.path().join("no/such/dir/file")).unwrap();
