@@ -34,7 +34,8 @@ fn document(path: &str) -> String {
 /// The blocks of a language in the README, in their order.
 fn blocks(language: &str) -> Vec<String> {
     let text = document("README.md");
-    let after = text.split(&format!("```{language}\n")).skip(1);
+    let fence = format!("```{language}\n");
+    let after = text.split(&fence).skip(1);
     after.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
 }
 
