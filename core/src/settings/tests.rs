@@ -16,7 +16,8 @@ fn take(root: &mut Table<'_>) -> Option<(Account, Vec<u8>, Option<Duration>, usi
     let ids: Vec<_> = root.sections("factory").iter_mut().map(|f| f.required("id", text::<String>)).collect();
     let tags = root.section("tags").pairs();
     let ids = ids.into_iter().collect::<Option<Vec<_>>>();
-    (bucket?, on?);
+    bucket?;
+    on?;
     Some((account?, numbers?, lag, ids?.len() + tags.len()))
 }
 
