@@ -276,10 +276,10 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         let call = async || {
             let end = self.on.redeem(token, host, annotations).await;
             // A status, even 500, is an answer; only a reply that was lost leaves the question open, be
-            // it lost between Conjur and a gateway that then speaks for it (502, 504).
+            // it lost between Conjur and a gateway that gave up waiting (504). A gateway's 502 mostly means
+            // that nobody took the request: a Conjur that restarts must not use up the redeems.
             let open = |e: &effects::Error| {
-                e.conjur()
-                    .is_some_and(|e| e.is_unknown_outcome() && matches!(e.status(), None | Some(502 | 504)))
+                e.conjur().is_some_and(|e| e.is_unknown_outcome() && matches!(e.status(), None | Some(504)))
             };
             if end.as_ref().err().is_none_or(open) {
                 self.redeems.set(self.redeems.get() + 1);

@@ -16,11 +16,11 @@ signed() { # signed SERVICE ARGUMENT...
         -H "X-Amz-Security-Token: $(jq -r .Token <<<"$credentials")" "${@:2}"
 }
 
-sealed=$(signed s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "$AWS_ENDPOINT_URL/$BUCKET/$OBJECT")
+sealed=$(signed s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "${AWS_ENDPOINT_URL_S3:-$AWS_ENDPOINT_URL}/$BUCKET/$OBJECT")
 request=$(jq -c --argjson context "$(jq -c -f "$here/context.jq" <<<"$sealed")" \
     '{CiphertextBlob: .ciphertext, EncryptionContext: $context}' <<<"$sealed")
 token=$(signed kms -H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target: TrentService.Decrypt' \
-    -d "$request" "$AWS_ENDPOINT_URL/" | jq -er .Plaintext | base64 -d)
+    -d "$request" "${AWS_ENDPOINT_URL_KMS:-$AWS_ENDPOINT_URL}/" | jq -er .Plaintext | base64 -d)
 key=$(printf 'Authorization: Token token="%s"' "$token" | curl -fsS --cacert "$CONJUR_CA" -H @- \
     --data-urlencode "id=$HOST_ID" --data-urlencode 'annotations[authn/api-key]=true' \
     "$CONJUR/host_factories/hosts" | jq -er .api_key)

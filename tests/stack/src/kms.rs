@@ -77,6 +77,16 @@ impl Kms {
         self.keys.change(key, |k| k.pending_deletion = pending);
     }
 
+    /// The blob of this plaintext under this context, as if an all-powerful caller had asked Encrypt.
+    ///
+    /// # Panics
+    /// If there is no such key.
+    #[must_use]
+    pub fn seal(&self, key: &str, plaintext: &[u8], context: &BTreeMap<String, String>) -> Vec<u8> {
+        let key = self.keys.find(key).expect("a key of this KMS");
+        blob::seal(&key, plaintext, context)
+    }
+
     fn respond(&self, request: &Request) -> Result<Value, Error> {
         let caller = sigv4::verify(request, &self.credentials, &self.region, "kms").map_err(refused)?;
         let input: Input = serde_json::from_slice(&request.body).map_err(|_| Error::serialization())?;
