@@ -155,6 +155,7 @@ impl Door {
         let _parked_or_failed = PARK.scope((), self.client.head(url).send()).await;
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one place where an HTTP client is made")]
     fn build(
         tls: rustls::ClientConfig,
         also: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,

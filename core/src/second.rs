@@ -21,6 +21,7 @@ impl Second {
     /// The system's clock, cut to the second. Everything below a program's effects takes time as a
     /// parameter instead.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the wall clock's one home")]
     pub fn now() -> Self {
         Self(Timestamp::now().as_second().clamp(0, LAST))
     }

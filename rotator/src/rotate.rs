@@ -42,7 +42,7 @@ pub enum Error {
     #[error(transparent)]
     Effect(#[from] effects::Error),
     /// Something is published, and this role may not read it.
-    #[error("{factory}: {key} is there, but S3 does not let it be read")]
+    #[error("{key} is there, but S3 does not let it be read")]
     Hidden {
         /// The factory.
         factory: FactoryId,
@@ -50,7 +50,7 @@ pub enum Error {
         key: String,
     },
     /// Too little of the run was left.
-    #[error("{factory}: not begun, since the run has only {} s left", .left.as_secs())]
+    #[error("not begun, since the run has only {} s left", .left.as_secs())]
     NoTime {
         /// The factory.
         factory: FactoryId,
@@ -58,7 +58,7 @@ pub enum Error {
         left: Duration,
     },
     /// What lies in S3 after a good put is not what was put.
-    #[error("{factory}: what was published does not read back: {why}")]
+    #[error("what was published does not read back: {why}")]
     ReadBack {
         /// The factory.
         factory: FactoryId,
@@ -66,7 +66,7 @@ pub enum Error {
         why: &'static str,
     },
     /// The binding cannot be sealed.
-    #[error("{factory}: no sealed token can be made")]
+    #[error("no sealed token can be made")]
     Seal {
         /// The factory.
         factory: FactoryId,
@@ -75,7 +75,7 @@ pub enum Error {
         source: sealed::Error,
     },
     /// The process was held up between mint and put.
-    #[error("{factory}: token {fingerprint} was not published, since its mint is too long ago")]
+    #[error("token {fingerprint} was not published, since its mint is too long ago")]
     TooLate {
         /// The factory.
         factory: FactoryId,
@@ -86,7 +86,7 @@ pub enum Error {
     #[error("not in the configuration: {0}")]
     Unknown(String),
     /// Conjur does not list the factory.
-    #[error("{factory}: {login} sees no such host factory")]
+    #[error("{login} sees no such host factory")]
     Unseen {
         /// The factory.
         factory: FactoryId,
