@@ -22,15 +22,20 @@ FUZZ_SECONDS ?= 20
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+# One build for the demo and the two programs that it runs, so that nothing is compiled twice.
+demo := $${CARGO_TARGET_DIR:-target}/debug/demo
+build_demo := $(CARGO) build --locked -p imprint -p imprint-rotator -p imprint-e2e \
+	--bin imprint --bin imprint-rotator --bin demo
+
 .PHONY: demo
-demo: cc ## builds everything and tells the whole story on this machine, in a minute
-	@$(CARGO) build --locked --quiet -p imprint -p imprint-rotator
-	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo
+demo: cc ## tells the whole story on this machine; the first build takes a few minutes
+	@$(build_demo)
+	@$(demo)
 
 .PHONY: demo-up
 demo-up: cc ## keeps the demo's servers running and prints how to try the commands by hand
-	@$(CARGO) build --locked --quiet -p imprint -p imprint-rotator
-	@$(CARGO) run --locked --quiet -p imprint-e2e --bin demo -- up
+	@$(build_demo)
+	@$(demo) up
 
 .PHONY: test
 test: peers ## runs every test: Rust, end to end, the peers

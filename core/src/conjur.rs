@@ -110,12 +110,6 @@ impl Conjur {
         &self.url
     }
 
-    /// The account spoken to.
-    #[must_use]
-    pub const fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Opens a connection for the next call.
     pub async fn open(&self) {
         self.door.open(self.url.as_str()).await;

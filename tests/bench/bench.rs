@@ -119,9 +119,7 @@ fn once(site: &Site, machine: &Machine, command: &Command) -> Result<Cost, Faile
             + stack.kms.connections()
             + machine.imds.connections()
     };
-    stack.conjur.clear_log();
-    stack.s3.clear_log();
-    stack.kms.clear_log();
+    stack.clear_logs();
     machine.imds.clear_log();
     let before = connections();
     let mut small = Command::new(std::env::current_exe()?);
@@ -134,8 +132,7 @@ fn once(site: &Site, machine: &Machine, command: &Command) -> Result<Cost, Faile
     let last = ran.out.lines().last().ok_or("nothing was measured")?;
     let numbers: Vec<u64> = last.split(' ').map(str::parse).collect::<Result<_, _>>()?;
     let &[wall_us, cpu_us, memory_kib] = numbers.as_slice() else { return Err("not three numbers".into()) };
-    let requests =
-        stack.conjur.log().len() + stack.s3.log().len() + stack.kms.log().len() + machine.imds.log().len();
+    let requests = stack.requests() + machine.imds.log().len();
     Ok(Cost {
         wall_us,
         cpu_us,

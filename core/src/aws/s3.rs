@@ -42,12 +42,6 @@ impl Bucket {
         Self { client, name: name.to_owned(), owner: owner.map(str::to_owned) }
     }
 
-    /// Its name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// `s3:GetObject`: a whole small object.
     ///
     /// # Errors

@@ -7,9 +7,10 @@
 #![expect(clippy::expect_used, reason = "a demo that cannot go on must say where it stopped")]
 
 use imprint_core::sealed::SealedToken;
+use imprint_e2e::peers::Peers;
 use imprint_e2e::{Machine, Programs, Ran, Site, client};
 use std::error::Error;
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -77,9 +78,7 @@ fn enrollment(site: &Site, machine: &Machine) -> Result<(), Box<dyn Error>> {
     step("an instance of layer web boots", Instant::now());
     say("instance", &format!("{} in {}, role {}", instance.id, instance.region, site.stack.role("web")));
     say("IMDSv2", &machine.imds.url());
-    site.stack.s3.clear_log();
-    site.stack.kms.clear_log();
-    site.stack.conjur.clear_log();
+    site.stack.clear_logs();
 
     let from = Instant::now();
     succeed(&mut machine.imprint(&["enroll"]))?;
@@ -115,16 +114,29 @@ fn proof(site: &Site, machine: &Machine) -> Result<(), Box<dyn Error>> {
     say("web/password", &format!("{}... ({} characters)", &value[..6], value.len()));
     let refused = read(&stack.variable("db")).err().ok_or("a host of web read a secret of db")?;
     say("db/password", &format!("refused ({refused})"));
+
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let Some(peers) = Peers::below(&root, true)? else {
+        say("", "(after `make peers`, the official Python client does the same here)");
+        return Ok(());
+    };
+    let from = Instant::now();
+    let ran = peers.read_with_sdk(machine, &stack.variable("web"));
+    if ran.code != 0 || ran.out.trim() != stack.secret("web") {
+        return Err(format!("the official client did not read the secret: {}{}", ran.out, ran.err).into());
+    }
+    step("the official Python client, which knows nothing of Imprint, does the same", from);
+    say("web/password", "the same value");
     Ok(())
 }
 
 fn again(site: &Site, machine: &Machine) -> Result<(), Box<dyn Error>> {
     let before = machine.identity_text();
     machine.imds.clear_log();
-    site.stack.conjur.clear_log();
+    site.stack.clear_logs();
     let from = Instant::now();
     succeed(&mut machine.imprint(&["enroll"]))?;
-    let requests = machine.imds.log().len() + site.stack.conjur.log().len();
+    let requests = machine.imds.log().len() + site.stack.requests();
     if requests != 0 || machine.identity_text() != before {
         return Err(format!("a second enroll made {requests} requests").into());
     }
@@ -146,8 +158,12 @@ fn keep(site: &Site) -> Result<(), Box<dyn Error>> {
     println!(
         "\nTry also: imprint verify, imprint status --json, imprint-rotator status. Enter or Ctrl-C ends the servers."
     );
-    // No terminal (a service, a test): wait for the end of the input all the same.
-    let _ended = std::io::stdin().read(&mut [0])?;
+    let input = std::io::stdin();
+    let ended = input.lock().read(&mut [0])? == 0;
+    // Without a keyboard (a service, a script) there is nothing to wait for but a signal.
+    while ended && !input.is_terminal() {
+        std::thread::park();
+    }
     Ok(())
 }
 

@@ -238,6 +238,19 @@ impl Stack {
         environment
     }
 
+    /// How many requests Conjur, S3 and KMS have had since their logs were cleared.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        self.conjur.log().len() + self.s3.log().len() + self.kms.log().len()
+    }
+
+    /// Clears the logs of Conjur, S3 and KMS.
+    pub fn clear_logs(&self) {
+        self.conjur.clear_log();
+        self.s3.clear_log();
+        self.kms.clear_log();
+    }
+
     /// Moves the clocks of all servers on, as if so much time had passed.
     pub fn advance(&self, by: Duration) {
         self.conjur.service().advance(by);

@@ -107,6 +107,15 @@ impl Credentials {
         hold(&self.state).keys.insert(entry.keys.access_key.clone(), entry);
     }
 
+    /// Every secret key and session token that was ever given out and is still known: what must not
+    /// turn up in any output.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let state = hold(&self.state);
+        let both = |entry: &Entry| [Some(entry.keys.secret.clone()), entry.keys.session_token.clone()];
+        state.keys.values().flat_map(both).flatten().collect()
+    }
+
     /// Forgets keys, as after `DeleteAccessKey` or a revoked session.
     pub fn forget(&self, access_key: &str) {
         hold(&self.state).keys.remove(access_key);
