@@ -173,13 +173,13 @@ impl<'a> Real<'a> {
     /// When no HTTP client can be made.
     pub fn new(config: &'a Config) -> Result<Self, Error> {
         let trust = config.ca.clone().map_or(Trust::Public, Trust::Only);
-        let door = Door::new(&trust)?;
+        let door = Door::to(&config.appliance_url, &trust)?;
         let appliance = Conjur::new(door, config.appliance_url.clone(), config.account.clone());
         // Connections are shared only where the server is the same.
         let leader = if config.leader_url == config.appliance_url {
             appliance.clone()
         } else {
-            Conjur::new(Door::new(&trust)?, config.leader_url.clone(), config.account.clone())
+            Conjur::new(Door::to(&config.leader_url, &trust)?, config.leader_url.clone(), config.account.clone())
         };
         let imds = Imds::new(&config.imds)?;
         Ok(Self { config, imds, appliance, leader, region: RefCell::default(), role: RefCell::default() })

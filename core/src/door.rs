@@ -4,6 +4,7 @@
 //! rule and one place that never follows a redirect. Retries are not made here.
 
 use crate::error::{Class, Classified};
+use crate::name::ApplianceUrl;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use sha2::{Digest, Sha256};
 use std::future::Future;
@@ -125,7 +126,20 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: Conjur, S3, KMS.
+    /// A door to Conjur, which honours `HTTPS_PROXY` and `NO_PROXY`. Plain http, which only a loopback
+    /// address may have, never goes through a proxy: it would carry key and token in clear to another
+    /// machine.
+    ///
+    /// # Errors
+    /// When a certificate of `trust` cannot be used.
+    pub fn to(url: &ApplianceUrl, trust: &Trust) -> Result<Self, Error> {
+        Self::build(tls(trust)?, |client| {
+            let client = client.connect_timeout(CONNECT);
+            if url.as_str().starts_with("http://") { client.no_proxy() } else { client }
+        })
+    }
+
+    /// A door that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: S3, KMS.
     ///
     /// # Errors
     /// When a certificate of `trust` cannot be used.

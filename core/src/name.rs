@@ -62,9 +62,7 @@ macro_rules! name {
 name!(
     /// A Conjur account, such as `prod`: `[A-Za-z0-9._-]+`, at most 64.
     Account,
-    |text| {
-        plain("account", text, 64, b"._-", "may have only letters, digits and . _ -")
-    }
+    |text| path("account", text, 64, b"._-", "may have only letters, digits and . _ -")
 );
 
 name!(
@@ -105,12 +103,17 @@ name!(
         let what = "appliance URL";
         let kept = text.trim_end_matches('/');
         let fail = |why| Err((what, why));
-        if kept.len() > 512 || !kept.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/[]%~-".contains(&b)) {
-            return fail("may have only letters, digits and . _ : / [ ] % ~ -, at most 512 of them");
+        if kept.len() > 512 || !kept.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/[]~-".contains(&b)) {
+            return fail("may have only letters, digits and . _ : / [ ] ~ -, at most 512 of them");
         }
         let Ok(url) = Url::parse(kept) else { return fail("is not a URL such as https://conjur.example.org") };
-        // Looked for in the text, since the parser has already resolved them away.
-        let (_, rest) = kept.split_once("://").unwrap_or_default();
+        // Looked for in the text, since the parser has already mended them away: a slash too few or too
+        // many, and a port that is none, would be read otherwise by the next reader.
+        let Some((_, rest)) = kept.split_once("://") else { return fail("must start with https://") };
+        let authority = rest.split('/').next().unwrap_or_default();
+        if authority.is_empty() || authority.ends_with(':') {
+            return fail("names no server, or a port that is none");
+        }
         if rest.contains("//") || rest.contains("/.") {
             return fail("has an empty or a dotted part in its path");
         }
@@ -187,7 +190,10 @@ mod tests {
 
     #[test]
     fn names() {
-        check::<Account>(&["prod", "my.org_1-a"], &["", "a b", "a:b", "a/b", "é", &"a".repeat(65)]);
+        check::<Account>(
+            &["prod", "my.org_1-a"],
+            &["", "a b", "a:b", "a/b", "é", ".", "..", &"a".repeat(65)],
+        );
         check::<FactoryId>(
             &["web", "app/web", "a.b/c_d-e"],
             &["", "/a", "a/", "a//b", "a/*", "a?", "../a", "a/./b", "a:b", "${x}"],
@@ -240,6 +246,12 @@ mod tests {
                 "https://x//y",
                 "https://x\n",
                 "file:///etc",
+                "https:x",
+                "https:///x",
+                "http:127.0.0.1",
+                "https://localhost:",
+                "https://x/%2e%2e/y",
+                "https://x/a%00b",
             ],
         );
         let kept: ApplianceUrl = "https://conjur.example.org/api//".parse().unwrap();

@@ -8,7 +8,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use http_body_util::Limited;
 use std::net::IpAddr;
+
+/// The most that any answer may have, in bytes: the SDK reads errors and KMS's answers whole, and an
+/// object has a smaller cap of its own.
+const LARGEST: usize = 64 * 1024;
 
 /// Two doors: one that honours proxies, one that never does.
 #[derive(Clone, Debug)]
@@ -22,22 +27,38 @@ impl Connector {
         Self { door, direct }
     }
 
-    /// The metadata services of instances and containers live on link-local addresses, where a
-    /// proxy would answer for itself.
-    fn door_to(&self, uri: &str) -> &Door {
-        let host =
-            uri.parse::<http::Uri>().ok().and_then(|uri| uri.host().map(str::to_owned)).unwrap_or_default();
-        match host.trim_matches(['[', ']']).parse() {
-            Ok(IpAddr::V4(ip)) if ip.is_link_local() => &self.direct,
-            Ok(IpAddr::V6(ip)) if ip.is_unique_local() => &self.direct,
-            _ => &self.door,
+    /// The way to this address, or why there is none.
+    fn door_to(&self, uri: &str) -> Result<&Door, ConnectorError> {
+        let uri: http::Uri =
+            uri.parse().map_err(|e: http::uri::InvalidUri| ConnectorError::user(e.into()))?;
+        let here = is_here(uri.host().unwrap_or_default());
+        match (uri.scheme_str(), here) {
+            (_, true) => Ok(&self.direct),
+            (Some("https"), false) => Ok(&self.door),
+            // An answer of Decrypt carries the token, and an environment variable is easily set.
+            _ => {
+                Err(ConnectorError::user("plain http is taken for this machine's own addresses alone".into()))
+            }
         }
+    }
+}
+
+/// The metadata services of instances and containers live on link-local addresses, where a proxy
+/// would answer for itself; what is on loopback is nobody else's either.
+fn is_here(host: &str) -> bool {
+    match host.trim_matches(['[', ']']).parse() {
+        Ok(IpAddr::V4(ip)) => ip.is_link_local() || ip.is_loopback(),
+        Ok(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_loopback(),
+        Err(_) => host == "localhost",
     }
 }
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.door_to(request.uri()).client().clone();
+        let client = match self.door_to(request.uri()) {
+            Ok(door) => door.client().clone(),
+            Err(error) => return HttpConnectorFuture::ready(Err(error)),
+        };
         HttpConnectorFuture::new(async move {
             let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
             let request = request.map(reqwest::Body::wrap);
@@ -45,7 +66,8 @@ impl HttpConnector for Connector {
             let reply = client.execute(request).await.map_err(|e| {
                 if e.is_timeout() { ConnectorError::timeout(e.into()) } else { ConnectorError::io(e.into()) }
             })?;
-            let reply = http::Response::<reqwest::Body>::from(reply).map(SdkBody::from_body_1_x);
+            let reply = http::Response::<reqwest::Body>::from(reply)
+                .map(|body| SdkBody::from_body_1_x(Limited::new(body, LARGEST)));
             HttpResponse::try_from(reply).map_err(|e| ConnectorError::other(e.into(), None))
         })
     }
@@ -64,17 +86,25 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn only_the_metadata_services_bypass_a_proxy() {
+    fn plain_http_and_no_proxy_are_for_this_machine_alone() {
         let connector =
             Connector::new(Door::new(&Trust::Public).unwrap(), Door::direct(Duration::from_secs(1)).unwrap());
-        let check = |uri, direct| {
-            assert_eq!(std::ptr::eq(connector.door_to(uri), &connector.direct), direct, "{uri}")
+        let check = |uri, want: Option<&Door>| match (connector.door_to(uri), want) {
+            (Ok(door), Some(want)) => assert!(std::ptr::eq(door, want), "{uri}"),
+            (Err(_), None) => {}
+            (Ok(_), None) => panic!("{uri} was taken"),
+            (Err(error), Some(_)) => panic!("{uri}: {error}"),
         };
-        check("http://169.254.169.254/latest/api/token", true);
-        check("http://169.254.170.2/v2/credentials", true);
-        check("http://[fd00:ec2::254]/latest/api/token", true);
-        check("https://s3.eu-west-1.amazonaws.com/bucket/key", false);
-        check("http://127.0.0.1:4566/", false);
-        check("not a uri", false);
+        let (direct, proxied) = (Some(&connector.direct), Some(&connector.door));
+        check("http://169.254.169.254/latest/api/token", direct);
+        check("http://169.254.170.2/v2/credentials", direct);
+        check("http://[fd00:ec2::254]/latest/api/token", direct);
+        check("http://127.0.0.1:4566/", direct);
+        check("http://localhost:4566/", direct);
+        check("https://s3.eu-west-1.amazonaws.com/bucket/key", proxied);
+        check("http://kms.eu-west-1.amazonaws.com/", None);
+        check("http://127.0.0.1.example.org/", None);
+        check("http://10.0.0.5/", None);
+        check("not a uri", None);
     }
 }

@@ -29,6 +29,17 @@ pub enum Error {
     /// The HTTP client cannot be made.
     #[error("no way to AWS")]
     Door(#[from] door::Error),
+    /// The endpoint is one that is never spoken to.
+    #[error("{operation} of {resource} is not sent")]
+    Endpoint {
+        /// IAM's name of the call.
+        operation: &'static str,
+        /// Bucket and key, or KMS key.
+        resource: String,
+        /// What is wrong with the endpoint.
+        #[source]
+        source: Source,
+    },
     /// A good answer without what the call is for.
     #[error("{operation} of {resource}: the answer has no {what}")]
     Incomplete {
@@ -82,6 +93,7 @@ impl Error {
         match self {
             Self::Answered { code, .. } => Some(code),
             Self::Door(_)
+            | Self::Endpoint { .. }
             | Self::Incomplete { .. }
             | Self::NoRegion
             | Self::TimedOut { .. }
@@ -120,7 +132,11 @@ impl Error {
                 return Self::Answered { operation, resource, code, status };
             }
         }
+        let is_ours = matches!(&error, SdkError::DispatchFailure(failure) if failure.is_user());
         let source = error.into_source().unwrap_or_else(|error| error.to_string().into());
+        if is_ours {
+            return Self::Endpoint { operation, resource, source };
+        }
         Self::Unreachable { operation, resource, source }
     }
 }
@@ -156,7 +172,7 @@ impl Classified for Error {
             },
             Self::Door(error) => error.class(),
             Self::Incomplete { .. } => Class::Protocol,
-            Self::NoRegion => Class::Config,
+            Self::Endpoint { .. } | Self::NoRegion => Class::Config,
             Self::TimedOut { .. } | Self::Unreachable { .. } => Class::Transient,
             Self::TooLarge { .. } => Class::Tampered,
         }
@@ -194,6 +210,7 @@ impl Classified for Error {
                 }
                 _ => None,
             },
+            Self::Endpoint { .. } => Some("check the AWS_ENDPOINT_URL variables: they must be https"),
             Self::NoRegion => Some("set region in the configuration, or AWS_REGION"),
             Self::TimedOut { .. } | Self::Unreachable { .. } => {
                 Some("check route, VPC endpoints and proxy settings, and that credentials are to be had")

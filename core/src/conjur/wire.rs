@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use std::time::Duration;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// From the first byte of the request to the last of the answer. A Conjur under a boot wave was
 /// seen to take seconds; one that takes this long is not going to answer.
@@ -60,14 +60,17 @@ pub(super) fn basic(login: &str, key: &ApiKey) -> HeaderValue {
     secret_header(&[b"Basic ", encoded.as_bytes()])
 }
 
+/// Bytes that are wiped when the last that holds them lets go.
+struct Owner<T: Zeroize>(Zeroizing<T>);
+
+impl<T: Zeroize + AsRef<[u8]>> AsRef<[u8]> for Owner<T> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.as_ref()
+    }
+}
+
 /// A header whose bytes are wiped with their last owner and which no one prints.
 fn secret_header(parts: &[&[u8]]) -> HeaderValue {
-    struct Owner(Zeroizing<Vec<u8>>);
-    impl AsRef<[u8]> for Owner {
-        fn as_ref(&self) -> &[u8] {
-            &self.0
-        }
-    }
     // Room for all of it at once: growing would leave copies behind.
     let mut text = Zeroizing::new(Vec::with_capacity(parts.iter().map(|part| part.len()).sum()));
     parts.iter().for_each(|part| text.extend_from_slice(part));
@@ -99,7 +102,9 @@ impl Conjur {
             Body::Form(pairs) => {
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(&pairs))
             }
-            Body::Text(text) => request.header(CONTENT_TYPE, "text/plain").body(text.as_bytes().to_vec()),
+            Body::Text(text) => {
+                request.header(CONTENT_TYPE, "text/plain").body(Bytes::from_owner(Owner(text)))
+            }
         };
         // The URL of a revoke holds a token: errors go on without it.
         let broken = |source: reqwest::Error| {

@@ -5,6 +5,7 @@ use imprint_core::name::full_id;
 use imprint_core::sealed::{SealedToken, context_key};
 use imprint_e2e::{Ran, Site, client};
 use imprint_stack::conjur::Version;
+use imprint_stack::fault::Fault;
 use imprint_stack::{Options, Stack};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -239,4 +240,49 @@ fn the_host_is_who_it_should_be_at_conjur() {
     assert_eq!(annotations.get("authn/api-key").map(String::as_str), Some("true"));
     let account = "demo".parse().unwrap();
     assert_eq!(full_id(&account, "host", &machine.host_id()), format!("demo:host:{}", machine.host_id()));
+}
+
+#[test]
+fn what_is_on_this_machine_is_never_asked_through_a_proxy() {
+    let site = published();
+    let machine = site.machine("web");
+    let nobody = "http://127.0.0.1:9";
+    let mut enroll = machine.imprint(&["enroll"]);
+    let _said = Ran::of(enroll.env("HTTP_PROXY", nobody).env("http_proxy", nobody)).expect(0);
+
+    // Conjur is over TLS here, so a proxy for https is honoured: with nobody there, nothing is reached.
+    let other = site.machine("web");
+    let mut enroll = other.imprint(&["enroll", "--deadline", "1s"]);
+    let ran = Ran::of(enroll.env("HTTPS_PROXY", nobody)).expect(75);
+    assert!(ran.err.contains("cannot be reached"), "{}", ran.err);
+}
+
+#[test]
+fn plain_http_to_aws_elsewhere_is_refused() {
+    let site = published();
+    let machine = site.machine("web");
+    site.stack.kms.clear_log();
+    // The name would be sent to the proxy, which is KMS itself: a request would show in its log.
+    let mut enroll = machine.imprint(&["enroll", "--deadline", "1s"]);
+    enroll.env("http_proxy", site.stack.kms.url()).env("AWS_ENDPOINT_URL_KMS", "http://kms.example.org");
+    let ran = Ran::of(&mut enroll).expect(78);
+    assert!(ran.err.contains("plain http") && ran.err.contains("AWS_ENDPOINT_URL"), "{}", ran.err);
+    assert_eq!((site.stack.kms.log().len(), machine.etc()), (0, vec!["imprint".to_owned()]));
+}
+
+#[test]
+fn an_endless_answer_of_aws_is_cut_off() {
+    for name in ["s3:GetObject", "kms:Decrypt"] {
+        let site = published();
+        let machine = site.machine("web");
+        let body = vec![b'x'; 1_000_000];
+        let fault = Fault::status(name, 500, body).forever();
+        if name.starts_with("s3") {
+            site.stack.s3.inject(fault)
+        } else {
+            site.stack.kms.inject(fault)
+        }
+        let ran = Ran::of(&mut machine.imprint(&["enroll", "--deadline", "1s"])).expect(75);
+        assert!(ran.err.contains(name) && ran.err.contains("hint"), "{}", ran.err);
+    }
 }
