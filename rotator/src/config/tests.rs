@@ -222,18 +222,3 @@ fn where_the_key_comes_from() {
     std::fs::write(&in_file, "").unwrap();
     check(true, KEY, Err("has 0 bytes"));
 }
-
-#[test]
-fn the_example_names_every_setting_with_its_default() {
-    let files = |_: &Path| Ok(Zeroizing::new(pem()));
-    let example = include_str!("../../rotator.example.toml");
-    let config = Config::parse(example, &files).unwrap();
-    assert_eq!(config.policy, Policy::new(crate::policy::Windows::default()).unwrap());
-    assert_eq!((config.concurrency, config.revoke), (8, true));
-    // What is commented out is good, too.
-    let whole = example.replace("\n#", "\n");
-    let whole: Vec<&str> = whole.lines().filter(|line| line.contains('=') || line.starts_with('[')).collect();
-    let whole = Config::parse(&whole.join("\n"), &files).unwrap();
-    assert_eq!(whole.policy, config.policy);
-    assert_eq!(whole.factories[0].leader_url, config.factories[0].leader_url);
-}
