@@ -16,6 +16,10 @@ pub const CLOCKS: Duration = Duration::from_secs(300);
 /// ago never will be.
 pub const AFTER_RUN: Duration = Duration::from_secs(60);
 
+/// The longest run that can be configured: no Lambda function runs longer, and the longer a run may
+/// be, the longer a token that it left behind must be taken for one that is still to be published.
+pub const LONGEST_RUN: Duration = Duration::from_secs(900);
+
 /// The windows of every token. Only [`Policy::new`] makes one, so there is no hole in it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Policy {
@@ -36,7 +40,7 @@ pub struct Windows {
     pub slack: Duration,
     /// How often the rotator runs.
     pub schedule: Duration,
-    /// How long one run may take; the Lambda's time-out is this or shorter.
+    /// How long one run may take, at most [`LONGEST_RUN`]; the Lambda's time-out is this or shorter.
     pub longest_run: Duration,
     /// How long tokens live, when it is to be longer than the sum of the windows.
     pub lifetime: Option<Duration>,
@@ -61,7 +65,7 @@ impl Default for Windows {
 /// A hole: the setting to change, and the inequality that does not hold.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hole {
-    /// Which setting is too small.
+    /// Which setting is too small, or too large.
     pub setting: &'static str,
     /// The inequality, with its numbers.
     pub why: String,
@@ -115,6 +119,13 @@ impl Policy {
             &parts,
             "or an instance that boots just before a rotation holds a dead token",
         );
+        if longest_run > LONGEST_RUN {
+            let (run, most) = (written(longest_run), written(LONGEST_RUN));
+            let why = format!(
+                "longest_run ({run}) must be at most {most}: no Lambda function runs longer than that"
+            );
+            holes.push(Hole { setting: "longest_run", why });
+        }
         if holes.is_empty() {
             Ok(Self { windows: Windows { lifetime: None, ..windows }, lifetime })
         } else {
@@ -169,6 +180,7 @@ mod tests {
         check(|_| (), &[]);
         check(|w| w.overlap = Duration::ZERO, &[]);
         check(|w| w.slack = minutes(21), &[]);
+        check(|w| w.longest_run = minutes(15), &[]);
         check(|w| w.lifetime = Some(minutes(480)), &[]);
         check(|w| w.lifetime = Some(minutes(9999)), &[]);
     }
@@ -186,6 +198,10 @@ mod tests {
             |w| w.slack = minutes(20),
             &["slack (20m) must be at least schedule (15m) + longest_run (5m) + a margin (1m) = 21m: \
                a token that falls due just after one run waits for the next one to end"],
+        );
+        check(
+            |w| w.longest_run = minutes(16),
+            &["longest_run (16m) must be at most 15m: no Lambda function runs longer than that"],
         );
         check(
             |w| (w.period, w.boot_time) = (minutes(5), Duration::ZERO),
