@@ -2,7 +2,8 @@
 //! configuration and the time.
 //!
 //! The decision trusts Conjur's list more than the object in S3, whose clear fields anybody who may
-//! put it could have written: a token counts only while Conjur lists it with the same end.
+//! put it could have written: a token counts only while Conjur lists it with our label and the same
+//! end.
 
 use crate::label::{Deployment, Label};
 use crate::policy::{CLOCKS, Policy};
@@ -61,7 +62,8 @@ pub enum Why {
     Expired,
     /// Nothing was published yet.
     Nothing,
-    /// It says what the rotator never wrote: another factory, or another end than Conjur lists.
+    /// The rotator never wrote it: it names another factory, or another end than Conjur lists, or a
+    /// token that Conjur lists without this deployment's label.
     Tampered,
     /// Conjur no longer lists it: revoked by hand, database restored, factory made anew.
     Unlisted,
@@ -185,7 +187,8 @@ fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why>
         // Conjur keeps expired tokens, but another run, or a person, may have deleted it.
         return Some(if binding.expires_at <= now { Why::Expired } else { Why::Unlisted });
     };
-    if listed.expires_at != binding.expires_at {
+    // No rotator of this deployment ever published a token without its label.
+    if !listed.is_ours(facts.deployment) || listed.expires_at != binding.expires_at {
         return Some(Why::Tampered);
     }
     if binding.expires_at <= now {

@@ -96,12 +96,7 @@ fn a_published_token_through_its_life() {
     with(9, AS_IT_IS, true)(Step::Mint(Why::Expired));
     // A clock that is a little behind is no changed policy; a longer life than the policy's is.
     check(
-        &Case {
-            published: Some(foreign("a", -1)),
-            change: AS_IT_IS,
-            listed: &[foreign("a", -1)],
-            asked: false,
-        },
+        &Case { published: Some(ours("a", -1)), change: AS_IT_IS, listed: &[ours("a", -1)], asked: false },
         Step::Mint(Why::Changed),
         &[],
     );
@@ -135,6 +130,23 @@ fn what_conjur_no_longer_lists_is_replaced_at_once() {
     gone(&[], 9, Why::Expired, &[]);
     // Listed with another end: somebody wrote the object's clear fields.
     gone(&[ours("a", 2)], 1, Why::Tampered, &[]);
+}
+
+#[test]
+fn a_published_token_that_is_not_ours_is_replaced_at_once() {
+    let listed_as = |listed: Listed, why, expired: &[&str]| {
+        let published = Some(listed.clone());
+        check(
+            &Case { published, change: AS_IT_IS, listed: &[listed], asked: false },
+            Step::Mint(why),
+            expired,
+        );
+    };
+    // Somebody sealed a token with other networks and put it in the place of ours.
+    listed_as(foreign("a", 1), Why::Tampered, &[]);
+    listed_as(of("00000001", "a", 1), Why::Tampered, &[]);
+    listed_as(foreign("a", 9), Why::Tampered, &[]);
+    listed_as(ours("a", 9), Why::Expired, &["a"]);
 }
 
 #[test]
