@@ -84,11 +84,11 @@ impl<E: Effects> Part<'_, E> {
             Step::Keep { until } => found.kept(until),
             Step::Mint(why) => Err(why),
         };
-        let done = match done {
-            Ok(kept) => kept,
-            Err(why) => self.replace(&found, why, notes).await?,
+        let (done, minted) = match done {
+            Ok(kept) => (kept, false),
+            Err(why) => (self.replace(&found, why, notes).await?, true),
         };
-        self.tidy(tokens, &plan.expired, notes).await;
+        self.tidy(tokens, &plan.expired, minted, notes).await;
         Ok(done)
     }
 
@@ -309,11 +309,16 @@ impl<E: Effects> Part<'_, E> {
     }
 
     /// Deletes the oldest expired token of ours. A failure is told, but is no failure of the rotation.
-    async fn tidy(&self, tokens: &[Minted], expired: &[Fingerprint], notes: &Notes) {
+    /// What is left on purpose is a note of a run that minted; others would say it every 15 minutes.
+    async fn tidy(&self, tokens: &[Minted], expired: &[Fingerprint], minted: bool, notes: &Notes) {
         let Some(oldest) = expired.first() else { return };
         if !self.run.config.revoke {
-            let note = format!("{} expired tokens of ours are left, since revoke = false", expired.len());
-            notes.borrow_mut().push(note);
+            let left = format!("{} expired tokens of ours are left, since revoke = false", expired.len());
+            if minted {
+                notes.borrow_mut().push(left);
+            } else {
+                log::info!("{}: {left}", self.factory.id);
+            }
             return;
         }
         for token in tokens.iter().filter(|token| token.token.fingerprint() == *oldest) {

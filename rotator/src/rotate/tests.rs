@@ -452,14 +452,18 @@ fn one_expired_token_of_ours_is_deleted_a_run() {
         add('c', false, 2 * HOUR);
         let left = || {
             let state = world.state.borrow();
-            state.tokens[1..].iter().map(|t| t.text.chars().next().unwrap()).collect::<String>()
+            let first = state.tokens.iter().map(|token| token.text.chars().next().unwrap());
+            // Those that were minted here begin with 0.
+            first.filter(|first| *first != '0').collect::<String>()
         };
         let unrevoking = Config { revoke: false, ..config.clone() };
-        let outcome = only(run(&unrevoking, &world, &due()).await);
-        assert_eq!(
-            (left().as_str(), outcome.notes.as_slice()),
-            ("abc", &["2 expired tokens of ours are left, since revoke = false".to_owned()][..])
-        );
+        // It is worth a warning when a token is minted, and not each time that one is kept.
+        for (ask, wanted) in
+            [(due(), None), (asked(), Some("2 expired tokens of ours are left, since revoke = false"))]
+        {
+            let outcome = only(run(&unrevoking, &world, &ask).await);
+            assert_eq!((left().as_str(), outcome.notes.first().map(String::as_str)), ("abc", wanted));
+        }
         for after in ["ac", "c", "c"] {
             let outcome = only(run(&config, &world, &due()).await);
             assert!(outcome.notes.is_empty() && outcome.result.is_ok(), "{outcome}");
