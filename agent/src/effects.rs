@@ -179,7 +179,11 @@ impl<'a> Real<'a> {
         let leader = if config.leader_url == config.appliance_url {
             appliance.clone()
         } else {
-            Conjur::new(Door::to(&config.leader_url, &trust)?, config.leader_url.clone(), config.account.clone())
+            Conjur::new(
+                Door::to(&config.leader_url, &trust)?,
+                config.leader_url.clone(),
+                config.account.clone(),
+            )
         };
         let imds = Imds::new(&config.imds)?;
         Ok(Self { config, imds, appliance, leader, region: RefCell::default(), role: RefCell::default() })

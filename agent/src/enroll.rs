@@ -115,12 +115,13 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         step::check_host(&next, &host, &known)?;
 
         // From here on something is changed: first all that can be proved is.
-        files::prove_writable(self.disk, &self.config.files, self.config.ca.is_some())?;
+        let proofs = files::prove_writable(self.disk, self.config)?;
         let mut note = State::enrolling(&here, &host, wanted.clone(), self.on.now());
         if let Found::Good(before) = &state {
             note.token_issued_at = before.token_issued_at;
         }
         note.write(self.disk, &self.config.files.state_dir)?;
+        proofs.into_iter().try_for_each(store::Writable::release)?;
 
         let token = self.until_it_authenticates(&host, &facts, &annotations, note.token_issued_at).await?;
         note.phase = Phase::Enrolled;

@@ -3,13 +3,11 @@
 
 use crate::config::{Config, Files};
 use crate::identity::{self, Identity};
+use crate::state;
 use crate::step::OnDisk;
-use crate::store::{self, Disk};
+use crate::store::{self, Disk, Writable};
 use imprint_core::{Class, Classified};
 use zeroize::Zeroizing;
-
-/// The most that conf or pem take; for the write check.
-const MARGIN: usize = 8 * 1024;
 
 /// Why the files cannot be written or read.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -81,16 +79,21 @@ pub fn read_back(files: &Files) -> Result<Identity, Error> {
     Identity::parse(&bytes).map_err(|source| Error::Identity { path: path(), source })
 }
 
-/// Proves that all files can be written, while nothing is at stake.
+/// Proves that all files and the state can be written together, while nothing is at stake. The space
+/// for the files stays taken until the proofs are released or dropped; that of the state is free again.
 ///
 /// # Errors
 /// With the first that cannot.
-pub fn prove_writable(disk: &impl Disk, files: &Files, pem: bool) -> Result<(), Error> {
-    if pem {
-        store::prove_writable(disk, &files.pem, MARGIN)?;
+pub fn prove_writable<'a, D: Disk>(disk: &'a D, config: &Config) -> Result<Vec<Writable<'a, D>>, Error> {
+    let files = &config.files;
+    let mut proofs = Vec::new();
+    if let Some(ca) = &config.ca {
+        proofs.push(store::prove_writable(disk, &files.pem, ca.pem().len())?);
     }
-    store::prove_writable(disk, &files.conf, MARGIN)?;
-    Ok(store::prove_writable(disk, &files.identity, identity::LONGEST)?)
+    proofs.push(store::prove_writable(disk, &files.conf, conf(config).len())?);
+    proofs.push(store::prove_writable(disk, &files.identity, identity::LONGEST)?);
+    state::prove_writable(disk, &files.state_dir)?.release()?;
+    Ok(proofs)
 }
 
 /// Writes pem, conf and identity, in this order.

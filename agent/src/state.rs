@@ -5,7 +5,7 @@
 //! A state that cannot be read is like none at all: what it told is found out anew.
 
 use crate::facts::InstanceId;
-use crate::store::{self, Disk, Target};
+use crate::store::{self, Disk, Target, Writable};
 use imprint_core::Classified;
 use imprint_core::error::chain;
 use imprint_core::name::HostId;
@@ -175,6 +175,14 @@ pub fn read(directory: &Path) -> Result<Found, store::Error> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Proves that `directory` takes a state of any size.
+///
+/// # Errors
+/// When it does not.
+pub fn prove_writable<'a, D: Disk>(disk: &'a D, directory: &Path) -> Result<Writable<'a, D>, store::Error> {
+    store::prove_writable(disk, &target(directory), LARGEST)
 }
 
 fn target(directory: &Path) -> Target {

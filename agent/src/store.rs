@@ -11,7 +11,7 @@ pub mod disk;
 pub use disk::{Disk, Real};
 
 use imprint_core::{Class, Classified};
-use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, open};
+use rustix::fs::{FileType, Mode, OFlags, Stat, StatxAttributes, fstat, open};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
@@ -53,6 +53,14 @@ pub enum Error {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The system would refuse to put another file in the target's place.
+    #[error("{} is {by}", path.display())]
+    Held {
+        /// The file.
+        path: PathBuf,
+        /// What holds it there.
+        by: Hold,
+    },
     /// The file is larger than it can rightly be.
     #[error("{} has more than {most} bytes", path.display())]
     Large {
@@ -71,21 +79,35 @@ pub enum Error {
     },
 }
 
+/// What keeps a file in its place, also from root.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Hold {
+    /// The attribute `a`.
+    #[error("append-only")]
+    AppendOnly,
+    /// The attribute `i`.
+    #[error("immutable")]
+    Immutable,
+    /// Something is mounted on it.
+    #[error("a mount point")]
+    MountPoint,
+}
+
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Call { .. } | Self::Directory { .. } | Self::Large { .. } | Self::Target { .. } => {
-                Class::Storage
-            }
+            Self::Call { .. }
+            | Self::Directory { .. }
+            | Self::Held { .. }
+            | Self::Large { .. }
+            | Self::Target { .. } => Class::Storage,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Call { errno, .. } => match *errno {
-                Errno::NOSPC | Errno::DQUOT => {
-                    Some("free some space; nothing was redeemed or changed by this")
-                }
+                Errno::NOSPC | Errno::DQUOT => Some("free some space, then run imprint enroll again"),
                 Errno::ROFS => {
                     Some("the file system is read-only: set other paths in [files], such as below /run")
                 }
@@ -99,6 +121,11 @@ impl Classified for Error {
             Self::Directory { .. } => Some(
                 "set a path in [files] whose directory belongs to root (or this user) and is not world-writable",
             ),
+            Self::Held { by: Hold::AppendOnly, .. } => Some("take the attribute away with chattr -a"),
+            Self::Held { by: Hold::Immutable, .. } => Some("take the attribute away with chattr -i"),
+            Self::Held { by: Hold::MountPoint, .. } => {
+                Some("mount the directory, not the single file: a mounted file cannot be replaced")
+            }
             Self::Large { .. } => Some("something else wrote this file: look at it, then remove it"),
             Self::Target { .. } => Some("remove it, or set another path in [files]"),
         }
@@ -119,18 +146,51 @@ pub fn put(disk: &impl Disk, target: &Target, bytes: &[u8]) -> Result<(), Error>
     disk.sync(&place.dir).map_err(place.call("cannot flush the directory of"))
 }
 
-/// Does all that [`put`] does short of the rename, with as many bytes, and removes it again: what
-/// would fail later fails now, while nothing is at stake.
+/// Does all that [`put`] does short of the rename, with as many bytes: what would fail later fails
+/// now, while nothing is at stake. The bytes stay beside the target until the proof is released or
+/// dropped, so that several targets can be proved to fit on one disk together.
 ///
 /// # Errors
 /// As [`put`].
-pub fn prove_writable(disk: &impl Disk, target: &Target, size: usize) -> Result<(), Error> {
+pub fn prove_writable<'a, D: Disk>(
+    disk: &'a D,
+    target: &Target,
+    size: usize,
+) -> Result<Writable<'a, D>, Error> {
     let place = Place::open(disk, &target.path)?;
     let draft = place.draft(target, &vec![b'\n'; size])?;
-    disk.remove(&place.dir, &draft).map_err(|errno| {
-        place.forget(&draft);
-        place.call("cannot remove the draft of")(errno)
-    })
+    Ok(Writable { place, draft: Some(draft) })
+}
+
+/// The proof that a target can be written: the space that it needs, taken.
+pub struct Writable<'a, D: Disk> {
+    place: Place<'a, D>,
+    draft: Option<OsString>,
+}
+
+impl<D: Disk> Writable<'_, D> {
+    /// Gives the space back, for the file itself.
+    ///
+    /// # Errors
+    /// When the draft cannot be removed: then [`put`] could not replace it either.
+    pub fn release(mut self) -> Result<(), Error> {
+        if let Some(draft) = &self.draft {
+            self.place
+                .disk
+                .remove(&self.place.dir, draft)
+                .map_err(self.place.call("cannot remove the draft of"))?;
+            self.draft = None;
+        }
+        Ok(())
+    }
+}
+
+impl<D: Disk> Drop for Writable<'_, D> {
+    fn drop(&mut self) {
+        if let Some(draft) = self.draft.take() {
+            self.place.forget(&draft);
+        }
+    }
 }
 
 /// Removes the file for good, and with it a draft that a crash may have left: it holds the same. One
@@ -201,11 +261,11 @@ struct Place<'a, D> {
     disk: &'a D,
     dir: OwnedFd,
     name: OsString,
-    path: &'a Path,
+    path: PathBuf,
 }
 
 impl<'a, D: Disk> Place<'a, D> {
-    fn open(disk: &'a D, path: &'a Path) -> Result<Self, Error> {
+    fn open(disk: &'a D, path: &Path) -> Result<Self, Error> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Error::Target { path: path.to_owned(), what: "a directory" });
         };
@@ -221,11 +281,15 @@ impl<'a, D: Disk> Place<'a, D> {
         if state.st_uid != 0 && state.st_uid != own {
             return unfit("belongs to another user, who could swap the file");
         }
-        let place = Self { disk, dir, name: name.to_owned(), path };
-        if let Some(there) = disk.stat(&place.dir, name).map_err(place.call("cannot look at"))?
-            && let Some(what) = kind(&there).or_else(|| second_name(&there))
-        {
-            return Err(Error::Target { path: path.to_owned(), what });
+        let place = Self { disk, dir, name: name.to_owned(), path: path.to_owned() };
+        if let Some(there) = disk.stat(&place.dir, name).map_err(place.call("cannot look at"))? {
+            let attributes = disk.attributes(&place.dir, name).map_err(place.call("cannot look at"))?;
+            if let Some(by) = held(attributes) {
+                return Err(Error::Held { path: path.to_owned(), by });
+            }
+            if let Some(what) = kind(&there).or_else(|| second_name(&there)) {
+                return Err(Error::Target { path: path.to_owned(), what });
+            }
         }
         Ok(place)
     }
@@ -270,7 +334,7 @@ impl<'a, D: Disk> Place<'a, D> {
     }
 
     fn call(&self, action: &'static str) -> impl Fn(Errno) -> Error {
-        let path = self.path.to_owned();
+        let path = self.path.clone();
         move |errno| Error::Call { action, path: path.clone(), errno }
     }
 }
@@ -278,6 +342,17 @@ impl<'a, D: Disk> Place<'a, D> {
 /// Writing to one of two names would part them, and the other may be where others can reach it.
 fn second_name(stat: &Stat) -> Option<&'static str> {
     (stat.st_nlink > 1).then_some("a file with a second name (hard link)")
+}
+
+/// A rename onto such a file fails, with a key in hand that has already replaced the one before.
+fn held(attributes: StatxAttributes) -> Option<Hold> {
+    [
+        (StatxAttributes::IMMUTABLE, Hold::Immutable),
+        (StatxAttributes::APPEND, Hold::AppendOnly),
+        (StatxAttributes::MOUNT_ROOT, Hold::MountPoint),
+    ]
+    .into_iter()
+    .find_map(|(attribute, hold)| attributes.contains(attribute).then_some(hold))
 }
 
 /// What it is, when it is not a plain file.

@@ -1,6 +1,6 @@
 //! [`Disk`]: the system calls that change a file, one method each.
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, Uid};
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid};
 use rustix::io::{Errno, Result};
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
@@ -26,6 +26,13 @@ pub trait Disk {
     /// # Errors
     /// As fstatat(2).
     fn stat(&self, dir: &OwnedFd, name: &OsStr) -> Result<Option<Stat>>;
+
+    /// What the file system says beside that: whether the file may be replaced at all. Empty where
+    /// kernel or file system do not tell.
+    ///
+    /// # Errors
+    /// As statx(2).
+    fn attributes(&self, dir: &OwnedFd, name: &OsStr) -> Result<StatxAttributes>;
 
     /// Makes a new file that only its owner can open.
     ///
@@ -87,6 +94,15 @@ impl Disk for Real {
         match rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    fn attributes(&self, dir: &OwnedFd, name: &OsStr) -> Result<StatxAttributes> {
+        match rustix::fs::statx(dir, name, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()) {
+            Ok(state) => Ok(state.stx_attributes),
+            // A kernel or a sandbox without the call, or a file that is gone by now.
+            Err(Errno::NOSYS | Errno::PERM | Errno::NOENT) => Ok(StatxAttributes::empty()),
             Err(errno) => Err(errno),
         }
     }

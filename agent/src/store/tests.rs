@@ -7,11 +7,13 @@ pub struct Faulty {
     pub fails_at: usize,
     pub errno: Errno,
     pub calls: Cell<usize>,
+    /// What every file that is there shall have.
+    pub attributes: StatxAttributes,
 }
 
 impl Faulty {
     pub fn at(fails_at: usize, errno: Errno) -> Self {
-        Self { fails_at, errno, calls: Cell::new(0) }
+        Self { fails_at, errno, calls: Cell::new(0), attributes: StatxAttributes::empty() }
     }
 
     fn call<T>(&self, real: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
@@ -29,6 +31,10 @@ impl Disk for Faulty {
     }
     fn stat(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
         self.call(|| Real.stat(dir, name))
+    }
+    fn attributes(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<StatxAttributes> {
+        self.call(|| Real.attributes(dir, name))?;
+        Ok(self.attributes)
     }
     fn create(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
         self.call(|| Real.create(dir, name))
@@ -82,7 +88,7 @@ fn what_was_put_is_there_whole_and_exact() {
     std::fs::write(dir.path().join(".file.imprint-draft"), "secret").unwrap();
     put(&Real, &target(dir.path(), 0o600), b"new").unwrap();
     assert_eq!(names(dir.path()), ["file"]);
-    prove_writable(&Real, &target(dir.path(), 0o600), 1000).unwrap();
+    prove_writable(&Real, &target(dir.path(), 0o600), 1000).unwrap().release().unwrap();
     assert_eq!(
         (names(dir.path()), read(&dir.path().join("file"), 10)),
         (vec!["file".into()], Ok(Some(b"new".to_vec())))
@@ -103,7 +109,7 @@ fn whichever_call_fails_the_old_file_stays_and_nothing_else() {
         let count = Faulty::at(0, errno);
         put(&count, &target, b"old").unwrap();
         let calls = count.calls.get();
-        assert_eq!(calls, 11);
+        assert_eq!(calls, 12);
         for at in 1..=calls {
             let error = put(&Faulty::at(at, errno), &target, b"new").unwrap_err();
             assert_eq!(error.class(), Class::Storage);
@@ -116,10 +122,13 @@ fn whichever_call_fails_the_old_file_stays_and_nothing_else() {
             assert_eq!(names(dir.path()), ["file"], "call {at}");
         }
         let count = Faulty::at(0, errno);
-        prove_writable(&count, &target, 3).unwrap();
+        prove_writable(&count, &target, 3).unwrap().release().unwrap();
         for at in 1..=count.calls.get() {
-            prove_writable(&Faulty::at(at, errno), &target, 3).unwrap_err();
+            let disk = Faulty::at(at, errno);
+            let end = prove_writable(&disk, &target, 3).and_then(Writable::release);
+            assert_eq!(end.unwrap_err().class(), Class::Storage, "call {at}");
             assert_eq!(read(&target.path, 10), Ok(Some(b"new".to_vec())), "call {at}");
+            assert_eq!(names(dir.path()), ["file"], "call {at}");
         }
     }
 }
@@ -147,7 +156,7 @@ fn what_is_no_plain_file_of_ours_is_refused() {
         make(&target.path);
         let errors = [
             put(&Real, &target, b"x").err(),
-            prove_writable(&Real, &target, 1).err(),
+            prove_writable(&Real, &target, 1).map(drop).err(),
             remove(&Real, &target.path).err(),
             // Reading one of two names harms nobody.
             read(&target.path, 10).err().filter(|_| *what != "hard link"),
@@ -163,6 +172,50 @@ fn what_is_no_plain_file_of_ours_is_refused() {
     let error =
         put(&Real, &Target { path: "/".into(), mode: 0o600, owner: None, group: None }, b"").unwrap_err();
     assert!(matches!(error, Error::Target { .. }), "{error}");
+}
+
+#[test]
+fn a_file_that_cannot_be_replaced_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = target(dir.path(), 0o600);
+    let check = |attributes: StatxAttributes, say: &str| {
+        let disk = Faulty { attributes, ..Faulty::at(0, Errno::IO) };
+        let errors = [
+            put(&disk, &target, b"x").err(),
+            prove_writable(&disk, &target, 1).map(drop).err(),
+            remove(&disk, &target.path).err(),
+        ];
+        for error in errors {
+            let error = error.unwrap();
+            assert!(error.to_string().ends_with(say), "{error}");
+            assert_eq!((error.class(), error.hint().is_some()), (Class::Storage, true));
+        }
+        assert_eq!(read(&target.path, 10), Ok(Some(b"old".to_vec())));
+    };
+    // Where there is nothing yet, nothing is held.
+    put(&Faulty { attributes: StatxAttributes::IMMUTABLE, ..Faulty::at(0, Errno::IO) }, &target, b"old")
+        .unwrap();
+    check(StatxAttributes::IMMUTABLE, "/file is immutable");
+    check(StatxAttributes::APPEND, "/file is append-only");
+    check(StatxAttributes::MOUNT_ROOT | StatxAttributes::COMPRESSED, "/file is a mount point");
+    put(&Faulty { attributes: StatxAttributes::COMPRESSED, ..Faulty::at(0, Errno::IO) }, &target, b"x")
+        .unwrap();
+    // What the kernel says: every Linux has something mounted here.
+    let error = put(&Real, &Target { path: "/proc".into(), ..target }, b"x").unwrap_err();
+    assert_eq!(error, Error::Held { path: "/proc".into(), by: Hold::MountPoint });
+}
+
+#[test]
+fn what_was_proved_stays_taken_until_it_is_released_or_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = target(dir.path(), 0o600);
+    let proof = prove_writable(&Real, &target, 5000).unwrap();
+    let draft = dir.path().join(".file.imprint-draft");
+    assert_eq!(std::fs::metadata(&draft).unwrap().len(), 5000);
+    proof.release().unwrap();
+    assert!(names(dir.path()).is_empty());
+    drop(prove_writable(&Real, &target, 5000).unwrap());
+    assert!(names(dir.path()).is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::store::tests::Faulty;
 use imprint_core::error::chain;
 use imprint_core::token::Fingerprint;
 use imprint_core::{Class, Classified as _};
+use rustix::fs::StatxAttributes;
 use rustix::io::Errno;
 
 #[test]
@@ -163,6 +164,35 @@ fn unfit_targets_are_found_before_anything_is_redeemed() {
         },
         "is world-writable",
     );
+}
+
+#[test]
+fn the_write_check_takes_all_the_space_at_once() {
+    let scene = Scene::new();
+    let before = std::fs::read_dir(scene.dir.path().join("etc")).unwrap().count();
+    std::fs::create_dir(&scene.config.files.state_dir).unwrap();
+    // A chain of certificates may be much larger than one.
+    let long = CA.repeat(16);
+    let ca = imprint_core::door::CaBundle::from_pem(&long).unwrap();
+    let expect = u64::try_from(ca.pem().len()).unwrap();
+    let config = Config { ca: Some(ca), ..scene.config.clone() };
+    let proofs = files::prove_writable(&store::Real, &config).unwrap();
+    let sizes = [".conjur.pem", ".conjur.conf", ".conjur.identity"].map(|name| {
+        let draft = scene.dir.path().join("etc").join(format!("{name}.imprint-draft"));
+        std::fs::metadata(draft).unwrap().len()
+    });
+    assert!(sizes[0] == expect && expect > 8192 && sizes[1] > 100 && sizes[2] == 1300, "{sizes:?}");
+    drop(proofs);
+    assert_eq!(std::fs::read_dir(scene.dir.path().join("etc")).unwrap().count(), before);
+
+    // A state that cannot be replaced is found before the redeem as well.
+    let scene = Scene::new();
+    scene.run().unwrap();
+    std::fs::remove_file(&scene.config.files.identity.path).unwrap();
+    for attributes in [StatxAttributes::IMMUTABLE, StatxAttributes::APPEND, StatxAttributes::MOUNT_ROOT] {
+        let error = scene.run_on(&Faulty { attributes, ..Faulty::at(0, Errno::IO) }).unwrap_err();
+        assert_eq!((error.class(), scene.count("fetch"), scene.count("redeem")), (Class::Storage, 0, 0));
+    }
 }
 
 #[test]
