@@ -154,7 +154,11 @@ impl Real {
     pub async fn new(config: Rc<Config>) -> Result<Self, Error> {
         // With a CA file, Conjur is whoever it vouches for, and nobody else.
         let conjur = config.ca.clone().map_or(Trust::Public, Trust::Only);
-        let conjur = Conjur::new(Door::to(&config.leader_url, &conjur)?, config.leader_url.clone(), config.account.clone());
+        let conjur = Conjur::new(
+            Door::to(&config.leader_url, &conjur)?,
+            config.leader_url.clone(),
+            config.account.clone(),
+        );
         let trust = config.aws.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
         let aws = Aws::with_default_chain(config.aws.region.as_deref(), &trust).await?;
         let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
