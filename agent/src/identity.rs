@@ -72,7 +72,8 @@ impl Identity {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Err(Error::Empty);
         }
-        if entries(bytes) > 1 {
+        // Before any damage is judged: what is damaged is made anew, what is another's never.
+        if is_others(bytes) {
             return Err(Error::Others);
         }
         let mut lines = bytes.split_inclusive(|b| *b == b'\n');
@@ -104,9 +105,32 @@ impl Identity {
     }
 }
 
-/// How many entries a netrc has, judged as loosely as its readers do.
-fn entries(bytes: &[u8]) -> usize {
-    bytes.split(u8::is_ascii_whitespace).filter(|word| matches!(*word, b"machine" | b"default")).count()
+/// Whether a netrc has anything that imprint did not write, judged word by word as its readers do: they
+/// care neither for lines nor for what a comment hides. A beginning of our own form is none of it.
+fn is_others(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    // Its last word may be cut, unless a blank follows; then the last word here is empty.
+    let mut words: Vec<&[u8]> = bytes.split(u8::is_ascii_whitespace).collect();
+    let cut = words.pop().unwrap_or_default();
+    words.retain(|word| !word.is_empty());
+    let after = |keyword: &'static [u8]| {
+        words
+            .iter()
+            .zip(words.iter().skip(1))
+            .filter(move |(word, _)| **word == keyword)
+            .map(|(_, next)| *next)
+    };
+    let machines = words.iter().chain([&cut]).filter(|word| **word == b"machine").count();
+    // One line for a whole entry is a form that imprint never writes.
+    let first = bytes.split(|b| *b == b'\n').find(|line| !line.iter().all(u8::is_ascii_whitespace));
+    let in_one_line = first.is_some_and(|line| {
+        line.split(u8::is_ascii_whitespace).any(|word| matches!(word, b"login" | b"password"))
+    });
+    machines > 1
+        || words.iter().chain([&cut]).any(|word| matches!(*word, b"default" | b"macdef" | b"account"))
+        || after(b"machine").any(|name| !name.ends_with(b"/authn"))
+        || after(b"login").any(|login| !login.starts_with(b"host/"))
+        || machines == 1 && in_one_line
 }
 
 /// `conjur.conf`, for clients that ask it where Conjur and the identity are.
@@ -190,12 +214,53 @@ mod tests {
         check(good.replace("host/app", "host/a b").as_bytes(), Some(Error::Line(2)));
         check(good.replace("password ", "password  ").as_bytes(), Some(Error::Line(3)));
         check(good.replace("gh\n", "gh \n").as_bytes(), Some(Error::Line(3)));
-        check(good.replace("login", "account").as_bytes(), Some(Error::Line(2)));
         check(b"garbage", Some(Error::Truncated));
         check(&[0xff, 0xfe, b'\n'], Some(Error::Line(1)));
         check(&vec![0; LARGEST], Some(Error::Truncated));
         for end in 1..good.len() {
             assert!(Identity::parse(&good.as_bytes()[..end]).is_err(), "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn what_another_program_wrote_is_known_however_it_looks() {
+        let check = |text: &str, expect: Error| {
+            assert_eq!(Identity::parse(text.as_bytes()).err(), Some(expect), "{text:?}");
+        };
+        let good = good();
+        let conjurs = good.replace('\n', " ");
+        for text in [
+            "machine github.com login me password secret",
+            "machine github.com login me password secret\n",
+            "machine github.com\n",
+            "machine github.com ",
+            "machine\ngithub.com\nlogin me\n",
+            "machine github.com # work\n  login me\n",
+            "# mine\nmachine github.com\n  login me\n",
+            "\n\n  machine github.com\n",
+            "\u{feff}machine github.com\r\n",
+            "machine \"https://conjur.example.org/authn\" login host/x password y\n",
+            "machine https://conjur.example.org/authn login host/x password y\n",
+            "machine https://conjur.example.org/authn\n    login admin\n    pass",
+            "default login me password secret",
+            "default",
+            "macdef init\ncd /\n\n",
+            "login me account x\n",
+            conjurs.as_str(),
+            &good.replace("login", "account"),
+            &format!("{good}machine"),
+            &format!("{good}machine github.com"),
+            &format!("{good}macdef init\n"),
+            &format!("{good}default"),
+        ] {
+            check(text, Error::Others);
+        }
+        // A part of our own form is damage.
+        for text in ["machine", "machine ", "machine https://conj", "machine https://conjur.example.org/au"] {
+            check(text, Error::Truncated);
+        }
+        for end in good.find("login").unwrap()..good.len() {
+            check(&good[..end], Error::Truncated);
         }
     }
 
