@@ -5,7 +5,7 @@ use crate::effects::Real;
 use crate::enroll::{self, Outcome};
 use crate::journal::{self, event};
 use crate::status::Status;
-use crate::{console, store, verify};
+use crate::{console, dumps, store, verify};
 use clap::{Parser, Subcommand};
 use imprint_core::error::chain;
 use imprint_core::settings::{Value, duration};
@@ -61,6 +61,8 @@ enum Command {
 
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
+    // Before anything is read that could be a secret.
+    let dumps = dumps::forbid();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -74,6 +76,9 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     journal::start(if cli.verbose { LevelFilter::Debug } else { LevelFilter::Info });
+    if let Err(error) = dumps {
+        log::warn!(target: "imprint", "core dumps cannot be forbidden: {error}");
+    }
     let end = start(&cli);
     log::logger().flush();
     match end {
