@@ -124,9 +124,12 @@ fn words(step: &Step) -> String {
             | Why::StateLost),
         ) => format!("would enroll: {}", why.as_str()),
         Step::EnrollAsOneself { parent } => format!("would enroll: this image was made from {parent}"),
-        Step::Refuse(refusal @ (Refusal::Foreign { .. } | Refusal::ParentsHost { .. } | Refusal::Shared)) => {
-            format!("would refuse: {refusal}")
-        }
+        Step::Refuse(
+            refusal @ (Refusal::Foreign { .. }
+            | Refusal::ParentsHost { .. }
+            | Refusal::Shared
+            | Refusal::Unclear { .. }),
+        ) => format!("would refuse: {refusal}"),
     }
 }
 

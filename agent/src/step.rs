@@ -88,6 +88,15 @@ pub enum Refusal {
         /// The other instance.
         parent: String,
     },
+    /// Without a state, and with a host id that does not name the instance, the identity may as well be
+    /// that of the instance that this one was cloned from.
+    #[error(
+        "nobody can tell whether the identity of {host} is this instance's or that of one it was cloned from"
+    )]
+    Unclear {
+        /// The id.
+        host: String,
+    },
     /// The file holds entries of another program.
     #[error("the identity file has entries that imprint did not write")]
     Shared,
@@ -97,7 +106,7 @@ impl Classified for Refusal {
     fn class(&self) -> Class {
         match self {
             Self::Foreign { .. } | Self::Shared => Class::Tampered,
-            Self::ParentsHost { .. } => Class::Config,
+            Self::ParentsHost { .. } | Self::Unclear { .. } => Class::Config,
         }
     }
 
@@ -108,6 +117,9 @@ impl Classified for Refusal {
             }
             Self::ParentsHost { .. } => "use {instance_id} in host_id, so that no two instances share a host",
             Self::Shared => "set another path as [files] identity, or remove the file",
+            Self::Unclear { .. } => {
+                "remove the identity file to enroll, if no other instance uses that host; with {instance_id} in host_id this can be told"
+            }
         })
     }
 }
@@ -181,6 +193,9 @@ pub fn check_host(step: &Step, own: &HostId, known: &Known<'_>) -> Result<(), Re
                 if host_id != own.as_str() || *appliance_url != known.wanted.appliance_url =>
             {
                 Err(foreign(host_id, appliance_url, own.as_str(), &known.wanted.appliance_url))
+            }
+            OnDisk::Good { .. } if !known.wanted.host_id.contains("{instance_id}") => {
+                Err(Refusal::Unclear { host: own.to_string() })
             }
             OnDisk::Good { .. } | OnDisk::Missing | OnDisk::Unusable(_) => Ok(()),
         },

@@ -150,6 +150,37 @@ fn the_host_id_is_judged_before_anything_is_redeemed() {
 }
 
 #[test]
+fn an_identity_that_may_be_a_parents_is_refused() {
+    let lost = Found::Unreadable("x".to_owned());
+    let host = "app/hosts/web-1";
+    let check = |template: &str, state: &Found, identity: &OnDisk, expect: Result<(), Refusal>| {
+        let here = HERE.parse().unwrap();
+        let wanted = MadeFor { host_id: template.to_owned(), ..made_for() };
+        let known = Known { here: Some(&here), wanted: &wanted, state, identity };
+        let end = check_host(&next_step(&known), &host.parse().unwrap(), &known);
+        assert_eq!(end, expect, "{template} {known:?}");
+        assert!(end.err().is_none_or(|e| e.class() == Class::Config && e.hint().is_some()));
+    };
+    let unclear = || Err(Refusal::Unclear { host: host.to_owned() });
+    for template in ["app/hosts/{hostname}", "app/{tag:Name}", "app/{account_id}/{private_ip}"] {
+        for state in [&Found::Missing, &lost] {
+            check(template, state, &good(host), unclear());
+            check(template, state, &OnDisk::Missing, Ok(()));
+            for identity in unusable() {
+                check(template, state, &identity, Ok(()));
+            }
+        }
+    }
+    // The instance is in the id, or in the state.
+    check("app/{tag:Name}-{instance_id}", &lost, &good(host), Ok(()));
+    let mut known = state(HERE, Phase::Enrolling);
+    if let Found::Good(state) = &mut known {
+        state.made_for.host_id = "app/{hostname}".to_owned();
+    }
+    check("app/{hostname}", &known, &good(host), Ok(()));
+}
+
+#[test]
 fn only_a_proved_identity_outlives_a_missing_answer() {
     let check = |state: &Found, identity: &OnDisk, expect: bool| {
         let known = Known { here: None, wanted: &made_for(), state, identity };
