@@ -146,6 +146,8 @@ impl Classified for Error {
         match self {
             Self::Answered { code, status, .. } => match code.as_str() {
                 _ if self.is_absent() => Class::Absent,
+                // What is there now is for the caller to look at; then it may work.
+                _ if self.is_conflict() => Class::Transient,
                 "InvalidCiphertextException" | "IncorrectKeyException" => Class::Tampered,
                 "NoSuchBucket"
                 | "NotFoundException"
@@ -161,9 +163,7 @@ impl Classified for Error {
                 | "KMSInternalException"
                 | "DependencyTimeoutException"
                 | "ServiceUnavailable"
-                | "RequestTimeout"
-                | "PreconditionFailed"
-                | "ConditionalRequestConflict" => Class::Transient,
+                | "RequestTimeout" => Class::Transient,
                 // A session that expired under way: the next run gets a new one.
                 "ExpiredToken" | "ExpiredTokenException" => Class::Transient,
                 _ if *status >= 500 || *status == 429 => Class::Transient,
@@ -242,6 +242,9 @@ mod tests {
         check("s3:GetObject", "NoSuchKey", 404, Class::Absent);
         check("s3:GetObject", "AccessDenied", 403, Class::Absent);
         check("s3:PutObject", "AccessDenied", 403, Class::Refused);
+        check("s3:PutObject", "PreconditionFailed", 412, Class::Transient);
+        check("s3:PutObject", "ConditionalRequestConflict", 409, Class::Transient);
+        check("s3:PutObject", "NoSuchKey", 404, Class::Transient);
         check("s3:GetObject", "NoSuchBucket", 404, Class::Config);
         check("s3:GetObject", "SlowDown", 503, Class::Transient);
         check("s3:GetObject", "no error code", 502, Class::Transient);
