@@ -69,6 +69,12 @@ impl Error {
         matches!(self, Self::Aws(error) if error.is_conflict())
     }
 
+    /// Two conditional puts met; this one was not done, and S3 asks to try it again.
+    #[must_use]
+    pub fn is_contended(&self) -> bool {
+        matches!(self, Self::Aws(error) if error.is_conflict() && error.code() == Some("ConditionalRequestConflict"))
+    }
+
     /// There is no such object, and it is not merely hidden from this role.
     #[must_use]
     pub fn is_surely_absent(&self) -> bool {
@@ -223,6 +229,7 @@ mod tests {
             let found = [
                 is("401 ", error.is_unauthorized()),
                 is("conflict ", error.is_conflict()),
+                is("contended ", error.is_contended()),
                 is("absent ", error.is_absent()),
                 is("surely ", error.is_surely_absent()),
                 is("unknown ", error.is_unknown_outcome()),
@@ -234,6 +241,12 @@ mod tests {
         check(&aws("s3:GetObject", "NoSuchKey", 404), "absent surely", Class::Absent, "");
         check(&aws("s3:GetObject", "AccessDenied", 403), "absent", Class::Absent, "");
         check(&aws("s3:PutObject", "PreconditionFailed", 412), "conflict", Class::Transient, "");
+        check(
+            &aws("s3:PutObject", "ConditionalRequestConflict", 409),
+            "conflict contended",
+            Class::Transient,
+            "",
+        );
         check(&aws("s3:PutObject", "AccessDenied", 403), "", Class::Refused, "policy");
         check(&conjur("mint", 401), "401", Class::Refused, "login");
         check(&conjur("mint", 403), "", Class::Refused, "execute");

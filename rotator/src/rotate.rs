@@ -1,9 +1,11 @@
 //! A run: log in, list once, then each factory by itself, several at a time.
 //!
 //! One factory's failure never stops the others. The story of one factory is in `factory`, the
+//! put and the read back in `publish`, the
 //! shared login in `session`, what comes out in `report`.
 
 mod factory;
+mod publish;
 mod report;
 mod session;
 
@@ -49,6 +51,17 @@ pub enum Error {
         /// The object.
         key: String,
     },
+    /// A lost race, whose token could not be revoked.
+    #[error("another run published first, and token {fingerprint}, which nobody needs, lives on")]
+    LivesOn {
+        /// The factory.
+        factory: FactoryId,
+        /// The token.
+        fingerprint: Fingerprint,
+        /// Why it was not revoked.
+        #[source]
+        source: effects::Error,
+    },
     /// Too little of the run was left.
     #[error("not begun, since the run has only {} s left", .left.as_secs())]
     NoTime {
@@ -85,6 +98,17 @@ pub enum Error {
     /// Factories are asked for that the configuration does not have.
     #[error("not in the configuration: {0}")]
     Unknown(String),
+    /// A put without a plain answer: it may have been carried out, or be carried out later.
+    #[error("token {fingerprint} may be published yet, so it was left alive, an orphan of unknown fate")]
+    UnknownFate {
+        /// The factory.
+        factory: FactoryId,
+        /// The token.
+        fingerprint: Fingerprint,
+        /// How the last attempt ended.
+        #[source]
+        source: Box<Error>,
+    },
     /// Conjur does not list the factory.
     #[error("{login} sees no such host factory")]
     Unseen {
@@ -98,8 +122,8 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Effect(error) => error.class(),
-            Self::NoTime { .. } | Self::TooLate { .. } => Class::Transient,
+            Self::Effect(error) | Self::LivesOn { source: error, .. } => error.class(),
+            Self::NoTime { .. } | Self::TooLate { .. } | Self::UnknownFate { .. } => Class::Transient,
             Self::ReadBack { .. } => Class::Tampered,
             Self::Seal { .. } => Class::Config,
             Self::Unknown(_) => Class::Usage,
@@ -109,7 +133,7 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Effect(error) => error.hint(),
+            Self::Effect(error) | Self::LivesOn { source: error, .. } => error.hint(),
             Self::Hidden { .. } => {
                 Some("allow the rotator's role s3:GetObject on factories/* and s3:ListBucket on the bucket")
             }
@@ -122,10 +146,17 @@ impl Classified for Error {
             Self::Unknown(_) => {
                 Some("compare with the [[factory]] sections; ids have no account and no kind")
             }
+            Self::UnknownFate { .. } => Some(
+                "the next run keeps the token if it is published by then, or else mints another; this one ends by itself",
+            ),
             Self::Unseen { .. } => {
                 Some("load the host factory's policy, and permit the rotator execute and update on it")
             }
         }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        if let Self::Effect(error) = self { error.retry_after() } else { None }
     }
 }
 

@@ -1,7 +1,8 @@
 //! One factory's part of a run, from what is published to what is published now.
 //!
 //! Every step may be the last one. What is known at each: before the put, a token that was minted
-//! is nobody's, and is revoked when the flow fails; after the put, it belongs to the agents.
+//! is nobody's, and is revoked when the flow fails; after the put, it belongs to the agents. The put
+//! is in `publish`.
 
 use super::report::{Done, Outcome};
 use super::session::Session;
@@ -12,7 +13,7 @@ use crate::label::Label;
 use crate::plan::{Facts, Listed, Published, Step, Why, plan};
 use imprint_core::aws::Only;
 use imprint_core::conjur::{Mint, Minted, Revoked};
-use imprint_core::error::{Class, Classified as _, chain};
+use imprint_core::error::chain;
 use imprint_core::sealed::{SealedToken, layer_key};
 use imprint_core::token::{Fingerprint, Token};
 use std::cell::{Cell, RefCell};
@@ -28,29 +29,15 @@ pub(super) struct Part<'a, E> {
 }
 
 /// What lies under the factory's key, and under which condition it may be replaced.
-struct Found {
-    sealed: Option<Result<SealedToken, imprint_core::sealed::Error>>,
-    only: Only,
+pub(super) struct Found {
+    pub(super) sealed: Option<Result<SealedToken, imprint_core::sealed::Error>>,
+    pub(super) only: Only,
     /// Whether the answer is to be believed: to a role that may not read an object, S3 says no whether
     /// it exists or not.
-    sure: bool,
+    pub(super) sure: bool,
 }
 
-/// What became of a put that failed.
-enum Fate {
-    /// It was not done, and what is there instead cannot be read.
-    Hidden,
-    /// It was not done.
-    NotOurs,
-    /// Another run's sealed token is there.
-    Others,
-    /// An earlier attempt got through after all.
-    Ours,
-    /// Nobody can tell.
-    Unknown,
-}
-
-type Notes = RefCell<Vec<String>>;
+pub(super) type Notes = RefCell<Vec<String>>;
 
 impl<E: Effects> Part<'_, E> {
     /// Keeps or replaces the published token; then deletes at most one expired token of ours.
@@ -93,7 +80,7 @@ impl<E: Effects> Part<'_, E> {
     }
 
     /// get: reading is neutral.
-    async fn find(&self) -> Result<Found, Error> {
+    pub(super) async fn find(&self) -> Result<Found, Error> {
         let key = self.key();
         let fetched =
             self.run.retry.run("s3:GetObject", is_transient, async || self.on.fetch(&key).await).await;
@@ -124,14 +111,14 @@ impl<E: Effects> Part<'_, E> {
         }
         let (minted, label) = self.mint(notes).await?;
         let fingerprint = minted.token.fingerprint();
-        let sealed = match self.seal(&minted, label).await {
+        let sealed = match self.seal(&minted).await {
             Ok(sealed) => sealed,
             Err(error) => {
                 self.take_back(&minted.token, notes).await;
                 return Err(error);
             }
         };
-        match self.publish(&sealed, &minted.token, found, notes).await? {
+        match self.publish(&sealed, &minted.token, label.minted_at, found, notes).await? {
             true => Ok(Done::Rotated {
                 fingerprint,
                 expires_at: minted.expires_at,
@@ -175,7 +162,7 @@ impl<E: Effects> Part<'_, E> {
     }
 
     /// encrypt: leaves nothing behind, so it may be repeated.
-    async fn seal(&self, minted: &Minted, label: Label) -> Result<SealedToken, Error> {
+    async fn seal(&self, minted: &Minted) -> Result<SealedToken, Error> {
         let now = self.on.now();
         let fingerprint = minted.token.fingerprint();
         let config = self.run.config;
@@ -183,129 +170,8 @@ impl<E: Effects> Part<'_, E> {
         let context = binding.context();
         let call = async || self.on.encrypt(&minted.token, &context).await;
         let encrypted = self.run.retry.run("kms:Encrypt", is_transient, call).await?;
-        // A process can be frozen between two lines (a Lambda between two events is) and wake up
-        // when others already take this token for an orphan. So the clock is read last.
-        if !config.policy.may_publish(label.minted_at, self.on.now()) {
-            let fingerprint = binding.fingerprint;
-            return Err(Error::TooLate { factory: self.factory.id.clone(), fingerprint });
-        }
         SealedToken::new(binding, encrypted.ciphertext, encrypted.key_arn)
             .map_err(|source| Error::Seal { factory: self.factory.id.clone(), source })
-    }
-
-    /// put, and the read back. Whether this run's token is the published one; an error when it is not,
-    /// or is not proven.
-    ///
-    /// put: its condition lets it happen once, so it may be repeated; the repeat of one whose reply was
-    /// lost meets its own object and is told "conflict". So a put that failed in any way is judged by
-    /// what is there afterwards.
-    async fn publish(
-        &self,
-        sealed: &SealedToken,
-        token: &Token,
-        found: &Found,
-        notes: &Notes,
-    ) -> Result<bool, Error> {
-        let (key, bytes) = (self.key(), sealed.to_bytes());
-        let again = |error: &effects::Error| is_transient(error) && !error.is_conflict();
-        let mut attempts = 0;
-        let call = async || {
-            attempts += 1;
-            self.on.put(&key, bytes.clone(), &found.only).await
-        };
-        let Err(error) = self.run.retry.run("s3:PutObject", again, call).await else {
-            return self.read_back(sealed, token, notes).await.map(|()| true);
-        };
-        match self.fate_of(sealed, attempts == 1 && is_plain_no(&error)).await {
-            Fate::Ours => self.read_back(sealed, token, notes).await.map(|()| true),
-            // Should a delayed put land later still, the next run finds an unlisted token and
-            // replaces it at once.
-            fate @ (Fate::Hidden | Fate::NotOurs | Fate::Others) => {
-                self.take_back(token, notes).await;
-                match fate {
-                    Fate::Others if error.is_conflict() => Ok(false),
-                    Fate::Hidden if error.is_conflict() => Err(self.hidden()),
-                    Fate::Hidden | Fate::NotOurs | Fate::Others | Fate::Ours | Fate::Unknown => {
-                        Err(error.into())
-                    }
-                }
-            }
-            Fate::Unknown => {
-                notes.borrow_mut().push(format!(
-                    "token {} may be published or not; it was left alive",
-                    sealed.binding().fingerprint
-                ));
-                Err(error.into())
-            }
-        }
-    }
-
-    /// `refused`: the only attempt was plainly refused, which is an answer by itself.
-    async fn fate_of(&self, sealed: &SealedToken, refused: bool) -> Fate {
-        match self.find().await {
-            Ok(Found { sealed: Some(Ok(there)), .. }) if there == *sealed => Fate::Ours,
-            Ok(Found { sealed: Some(Ok(_)), .. }) => Fate::Others,
-            Ok(Found { sure: true, .. }) => Fate::NotOurs,
-            Ok(_) if refused => Fate::Hidden,
-            Err(_) if refused => Fate::NotOurs,
-            Ok(_) | Err(_) => Fate::Unknown,
-        }
-    }
-
-    /// get and decrypt: reading is neutral.
-    async fn read_back(&self, sealed: &SealedToken, token: &Token, notes: &Notes) -> Result<(), Error> {
-        let fingerprint = &sealed.binding().fingerprint;
-        let unproven = |error: Error| {
-            let note = format!("token {fingerprint} is published, but was not read back");
-            notes.borrow_mut().push(note);
-            error
-        };
-        let found = self.find().await.map_err(unproven)?;
-        let why = match found.sealed {
-            Some(Ok(there)) if there == *sealed => {
-                let context = sealed.binding().context();
-                let call = async || self.on.decrypt(there.ciphertext(), &context).await;
-                match self.run.retry.run("kms:Decrypt", is_transient, call).await {
-                    Ok(opened) if opened.as_slice() == token.expose().as_bytes() => return Ok(()),
-                    Ok(_) => "it opens to another token",
-                    Err(error) if error.class() == Class::Tampered => "it does not open",
-                    Err(error) => return Err(unproven(error.into())),
-                }
-            }
-            // Later than our put, so it knew of ours; agents may hold either token.
-            Some(Ok(there)) if there.binding().fingerprint != *fingerprint => {
-                let later = &there.binding().fingerprint;
-                notes.borrow_mut().push(format!("superseded at once by token {later} of another run"));
-                return Ok(());
-            }
-            Some(Ok(_)) => "it was changed",
-            Some(Err(_)) => "it was overwritten with something else",
-            None if found.sure => "it is gone",
-            // It may be there, and agents with other rights may read it.
-            None => return Err(unproven(self.hidden())),
-        };
-        // Nobody can use the token from there, and the next run replaces what Conjur does not list.
-        self.take_back(token, notes).await;
-        Err(Error::ReadBack { factory: self.factory.id.clone(), why })
-    }
-
-    /// revoke of a token that was minted and is not published: a repeat finds it gone, which is as
-    /// good.
-    async fn take_back(&self, token: &Token, notes: &Notes) {
-        let fingerprint = token.fingerprint();
-        if !self.run.config.revoke {
-            let note = format!("token {fingerprint} is not published and lives on, since revoke = false");
-            notes.borrow_mut().push(note);
-            return;
-        }
-        let note = match self.revoke(token).await {
-            Ok(_) => format!("token {fingerprint} was not published and is revoked"),
-            Err(error) => format!(
-                "token {fingerprint} is not published and lives on, since it could not be revoked: {}",
-                chain(&error)
-            ),
-        };
-        notes.borrow_mut().push(note);
     }
 
     /// Deletes the oldest expired token of ours. A failure is told, but is no failure of the rotation.
@@ -331,22 +197,13 @@ impl<E: Effects> Part<'_, E> {
         }
     }
 
-    async fn revoke(&self, token: &Token) -> Result<Revoked, effects::Error> {
+    pub(super) async fn revoke(&self, token: &Token) -> Result<Revoked, effects::Error> {
         self.session.with("revoke", is_transient, async |with| self.on.revoke(with, token).await).await
     }
 
-    fn hidden(&self) -> Error {
-        Error::Hidden { factory: self.factory.id.clone(), key: self.key() }
-    }
-
-    fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         layer_key(&self.run.config.account, &self.factory.id)
     }
-}
-
-/// S3 said no, or that somebody else was first: it did not put.
-fn is_plain_no(error: &effects::Error) -> bool {
-    error.is_conflict() || matches!(error.class(), Class::Refused | Class::Config)
 }
 
 impl Found {

@@ -10,6 +10,7 @@ use imprint_core::token::{AccessToken, Token};
 use ipnet::IpNet;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -20,6 +21,10 @@ pub(super) enum Fault {
     LostReply,
     /// It is not carried out; the server is busy.
     NotDone,
+    /// A put meets another one, is not carried out and should be tried again.
+    Contended,
+    /// No answer comes; a put is carried out at the next [`World::land`].
+    LandsLater,
     /// It is refused.
     Refused,
     /// Conjur no longer takes the access token.
@@ -42,6 +47,8 @@ pub(super) struct State {
     pub(super) sealed: Vec<(Vec<u8>, Context)>,
     /// Everything that was ever put.
     pub(super) put: Vec<Vec<u8>>,
+    /// Puts that were sent and not yet carried out.
+    delayed: Vec<(String, Vec<u8>, Only)>,
     /// Names of the calls, in order.
     pub(super) calls: Vec<&'static str>,
     minted: u32,
@@ -97,6 +104,14 @@ impl World {
         std::mem::take(&mut self.state.borrow_mut().calls)
     }
 
+    /// Carries out the puts that were held up under way, each if its condition still holds.
+    pub(super) fn land(&self) {
+        let mut state = self.state.borrow_mut();
+        for (key, bytes, only) in std::mem::take(&mut state.delayed) {
+            let _held = state.put(&key, bytes, &only);
+        }
+    }
+
     async fn call<T>(
         &self,
         name: &'static str,
@@ -118,8 +133,8 @@ impl World {
         }
         let fault = (self.fault)(number, name);
         let done = match fault {
-            Some(Fault::NotDone | Fault::Refused | Fault::Unauthorized) => None,
             Some(Fault::LostReply) | None => Some(act(&mut self.state.borrow_mut())),
+            Some(_not_now) => None,
         };
         self.in_flight.set(self.in_flight.get() - 1);
         match (fault, done) {
@@ -139,11 +154,36 @@ fn error(name: &'static str, fault: Fault) -> Error {
     };
     match (name.contains(':'), fault) {
         (true, Fault::LostReply | Fault::NotDone) => aws("SlowDown", 503),
+        (true, Fault::Contended) => aws("ConditionalRequestConflict", 409),
+        (true, Fault::LandsLater) => {
+            let (operation, resource) = (name, "it".to_owned());
+            aws::Error::TimedOut { operation, resource, within: Duration::from_secs(20) }.into()
+        }
         (true, Fault::Refused | Fault::Unauthorized) => aws("AccessDenied", 403),
         (false, Fault::LostReply) => conjur(500),
-        (false, Fault::NotDone) => conjur(429),
+        (false, Fault::NotDone | Fault::Contended | Fault::LandsLater) => conjur(429),
         (false, Fault::Refused) => conjur(403),
         (false, Fault::Unauthorized) => conjur(401),
+    }
+}
+
+impl State {
+    fn put(&mut self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
+        let there = self.objects.get(key).map(|(_, tag)| ETag::new(&tag.to_string()));
+        let wanted = match only {
+            Only::IfAbsent => None,
+            Only::IfMatch(tag) => Some(tag.clone()),
+        };
+        if there != wanted {
+            let (resource, code) = (key.into(), "PreconditionFailed".into());
+            return Err(
+                aws::Error::Answered { operation: "s3:PutObject", resource, code, status: 412 }.into()
+            );
+        }
+        let tag = u32::try_from(self.put.len()).unwrap() + 1;
+        self.put.push(bytes.clone());
+        self.objects.insert(key.to_owned(), (bytes, tag));
+        Ok(ETag::new(&tag.to_string()))
     }
 }
 
@@ -201,25 +241,11 @@ impl Effects for World {
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
-        self.call("s3:PutObject", |state| {
-            let there = state.objects.get(key).map(|(_, tag)| ETag::new(&tag.to_string()));
-            let wanted = match only {
-                Only::IfAbsent => None,
-                Only::IfMatch(tag) => Some(tag.clone()),
-            };
-            if there != wanted {
-                let code = "PreconditionFailed".into();
-                let resource = key.into();
-                return Err(
-                    aws::Error::Answered { operation: "s3:PutObject", resource, code, status: 412 }.into()
-                );
-            }
-            let tag = u32::try_from(state.put.len()).unwrap() + 1;
-            state.put.push(bytes.clone());
-            state.objects.insert(key.to_owned(), (bytes, tag));
-            Ok(ETag::new(&tag.to_string()))
-        })
-        .await
+        let put = self.call("s3:PutObject", |state| state.put(key, bytes.clone(), only)).await;
+        if let Err(Error::Aws(aws::Error::TimedOut { .. })) = put {
+            self.state.borrow_mut().delayed.push((key.to_owned(), bytes, only.clone()));
+        }
+        put
     }
 
     async fn authenticate(&self) -> Result<AccessToken, Error> {
