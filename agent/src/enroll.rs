@@ -1,10 +1,12 @@
-//! The enrollment, from top to bottom: lock, facts, next step, write check, note, fetch, unseal,
-//! binding, redeem, reply, store, authenticate with the bytes on disk, record.
+//! The enrollment, from top to bottom: lock, facts, next step, write check, note, a try with what an
+//! earlier run left, fetch, unseal, binding, redeem, reply, store, authenticate with the bytes on disk,
+//! record.
 //!
 //! It may be started at any moment, any number of times, and killed at any point: the next run comes
 //! to the same end. What may be asked of the world is [`Effects`], what is written goes through
 //! [`Disk`]; both can be scripted.
 
+mod adopt;
 mod error;
 
 pub use error::Error;
@@ -18,7 +20,7 @@ use crate::identity::Identity;
 use crate::journal::event;
 use crate::lock::Lock;
 use crate::state::{self, Failure, Found, MadeFor, Phase, State, Verified};
-use crate::step::{self, Known, Step};
+use crate::step::{self, Known, Step, Why};
 use crate::store::{self, Disk};
 use imprint_core::conjur::Redeemed;
 use imprint_core::name::{HostId, full_id};
@@ -117,22 +119,27 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         // From here on something is changed: first all that can be proved is.
         let proofs = files::prove_writable(self.disk, self.config)?;
         let mut note = State::enrolling(&here, &host, wanted.clone(), self.on.now());
+        note.must_redeem = next == Step::Enroll(Why::ConfigChanged);
         if let Found::Good(before) = &state {
             note.token_issued_at = before.token_issued_at;
+            note.must_redeem |= before.must_redeem && next == Step::Enroll(Why::Interrupted);
         }
         note.write(self.disk, &self.config.files.state_dir)?;
         proofs.into_iter().try_for_each(store::Writable::release)?;
 
-        let token = self.until_it_authenticates(&host, &facts, &annotations, note.token_issued_at).await?;
+        if !self.adopt(&next, &known, &host).await? {
+            let used = self.until_it_authenticates(&host, &facts, &annotations, note.token_issued_at).await?;
+            note.token = Some(used.binding.fingerprint.to_string());
+            note.token_issued_at = Some(used.binding.issued_at);
+        }
+        note.must_redeem = false;
         note.phase = Phase::Enrolled;
         note.since = self.on.now();
-        note.token = Some(token.binding.fingerprint.to_string());
-        note.token_issued_at = Some(token.binding.issued_at);
         note.last_verify = Some(Verified { at: note.since, outcome: "ok".to_owned() });
         note.write(self.disk, &self.config.files.state_dir)?;
         log::info!(
             target: "imprint", MESSAGE_ID = event::ENROLLED, host_id = host.as_str(), instance_id = here.as_str(),
-            token = token.binding.fingerprint.as_str();
+            token = note.token.as_deref().unwrap_or_default();
             "enrolled as {}", host.login()
         );
         Ok(Outcome::Enrolled(host))

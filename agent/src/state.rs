@@ -85,6 +85,10 @@ pub struct State {
     /// When that phase was reached.
     #[serde(with = "second")]
     pub since: Second,
+    /// While enrolling: the identity on the disk was made for another configuration, perhaps for another
+    /// factory, so that it must not be kept only because it authenticates.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub must_redeem: bool,
     /// Fingerprint of the token that was redeemed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -134,6 +138,7 @@ impl State {
             made_for,
             phase: Phase::Enrolling,
             since: now,
+            must_redeem: false,
             token: None,
             token_issued_at: None,
             last_verify: None,

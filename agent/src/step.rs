@@ -205,6 +205,26 @@ pub fn check_host(step: &Step, own: &HostId, known: &Known<'_>) -> Result<(), Re
     }
 }
 
+/// Whether the identity on the disk may be kept if it authenticates: it is of exactly this host, and an
+/// earlier run may have come far enough to store it. Asked after [`check_host`], which refuses what may
+/// be a parent's.
+#[must_use]
+pub fn may_be_adopted(step: &Step, known: &Known<'_>, own: &HostId) -> bool {
+    let is_own = matches!(
+        known.identity,
+        OnDisk::Good { appliance_url, host_id }
+            if host_id == own.as_str() && *appliance_url == known.wanted.appliance_url
+    );
+    let must_redeem = matches!(known.state, Found::Good(state) if state.must_redeem);
+    match step {
+        Step::Enroll(Why::Interrupted | Why::StateLost) => is_own && !must_redeem,
+        Step::Enroll(Why::ConfigChanged | Why::FirstBoot | Why::IdentityLost)
+        | Step::EnrollAsOneself { .. }
+        | Step::Nothing
+        | Step::Refuse(_) => false,
+    }
+}
+
 /// Whether an identity is there that a missing answer must not cost.
 #[must_use]
 pub fn is_kept_without_an_answer(known: &Known<'_>) -> bool {

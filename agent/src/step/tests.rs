@@ -181,6 +181,36 @@ fn an_identity_that_may_be_a_parents_is_refused() {
 }
 
 #[test]
+fn only_an_identity_of_this_very_host_is_tried_before_a_redeem() {
+    let check = |state: &Found, identity: &OnDisk, expect: bool| {
+        let here = HERE.parse().unwrap();
+        let known = Known { here: Some(&here), wanted: &made_for(), state, identity };
+        let end = may_be_adopted(&next_step(&known), &known, &HOST.parse().unwrap());
+        assert_eq!(end, expect, "{known:?}");
+    };
+    let elsewhere =
+        OnDisk::Good { appliance_url: "https://other.example.org".to_owned(), host_id: HOST.to_owned() };
+    for state in [&Found::Missing, &Found::Unreadable("x".to_owned()), &state(HERE, Phase::Enrolling)] {
+        check(state, &good(HOST), true);
+        check(state, &good("app/other"), false);
+        check(state, &elsewhere, false);
+        check(state, &OnDisk::Missing, false);
+        for identity in unusable() {
+            check(state, &identity, false);
+        }
+    }
+    for phase in [Phase::Enrolling, Phase::Enrolled] {
+        check(&state(OTHER, phase), &good(HOST), false);
+    }
+    check(&state(HERE, Phase::Enrolled), &good(HOST), false);
+    let mut changed = state(HERE, Phase::Enrolling);
+    if let Found::Good(state) = &mut changed {
+        state.must_redeem = true;
+    }
+    check(&changed, &good(HOST), false);
+}
+
+#[test]
 fn only_a_proved_identity_outlives_a_missing_answer() {
     let check = |state: &Found, identity: &OnDisk, expect: bool| {
         let known = Known { here: None, wanted: &made_for(), state, identity };

@@ -65,8 +65,64 @@ fn what_happened_to_the_files_is_mended() {
     for damage in ["", "{", "{\"version\": 7}"] {
         scene.write(&state, damage);
         assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled(), "{damage}");
-        assert_eq!(scene.count("redeem"), 1);
+        assert_eq!(scene.count("redeem"), 0);
     }
+}
+
+#[test]
+fn what_is_on_the_disk_is_tried_before_a_redeem() {
+    let interrupted = || {
+        let scene = Scene::new();
+        for _ in 0..=REPEATS {
+            scene.fail("authenticate", status(503));
+        }
+        scene.fails(Class::Transient, "is stored, but could not be proved");
+        scene.script.borrow_mut().clear();
+        scene
+    };
+    let scene = interrupted();
+    std::fs::remove_file(&scene.config.files.conf.path).unwrap();
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))));
+    assert_eq!(*scene.calls.borrow(), ["facts", "authenticate"]);
+    assert!(scene.is_enrolled() && scene.config.files.conf.path.exists());
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+
+    // Only the leader's no costs a redeem; what is not known costs nothing.
+    let scene = interrupted();
+    *scene.valid.borrow_mut() = None;
+    scene.run().unwrap();
+    assert_eq!((scene.count("authenticate"), scene.count("redeem"), scene.is_enrolled()), (2, 1, true));
+    let scene = interrupted();
+    scene.fail("authenticate", status(403));
+    scene.fails(Class::Refused, "could not be proved");
+    for _ in 0..=REPEATS {
+        scene.fail("authenticate", status(503));
+    }
+    scene.fails(Class::Transient, "could not be proved");
+    assert_eq!(scene.count("redeem"), 0);
+
+    // One that may not read the proof is not kept in silence.
+    let scene = Scene::with("proof_variable = \"app/db/password\"\n");
+    scene.may_read.set(false);
+    for redeems in [1, 0] {
+        scene.fails(Class::Refused, "may not read variable");
+        assert_eq!(scene.count("redeem"), redeems);
+    }
+
+    // The identity of another factory authenticates too, and is not what the configuration asks for.
+    let scene = Scene::new();
+    scene.run().unwrap();
+    let config = Config { host_factory: "app/db".parse().unwrap(), ..scene.config.clone() };
+    let scene = Scene { config, ..scene };
+    scene.publish(|b| b.host_factory = "app/db".parse().unwrap());
+    "prod:host_factory:app/db".clone_into(&mut scene.owner.borrow_mut());
+    for _ in 0..2 {
+        scene.fail("redeem", status(403));
+        scene.fails(Class::Refused, "is owned by");
+        assert_eq!((scene.count("authenticate"), scene.count("redeem")), (0, 1));
+    }
+    scene.run().unwrap();
+    assert!(scene.is_enrolled());
 }
 
 #[test]
