@@ -113,8 +113,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
     match cli.command {
         Command::Rotate { now, factories, json } => {
             let ask = Ask { now, factories };
-            let within = config.policy.longest_run();
-            let run = Run::new(&config, &ask, on.now(), within, fastrand::Rng::new());
+            let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
             let report = run.rotate(&on).await?;
             if json {
                 say(format_args!("{:#}", report.to_json()));

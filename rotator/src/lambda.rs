@@ -92,7 +92,7 @@ async fn answer(made: &OnceCell<Made>, event: LambdaEvent<Value>) -> Result<Valu
         })
         .await?;
     let within = left(event.context.deadline, made.on.now());
-    let run = Run::new(&made.config, &ask, made.on.now(), within, fastrand::Rng::new());
+    let run = Run::new(&made.config, &ask, made.on.now(), Some(within), fastrand::Rng::new());
     let report = run.rotate(&made.on).await.map_err(|error: rotate::Error| Failed::of(&error))?;
     match report.class() {
         None => Ok(report.to_json()),

@@ -25,8 +25,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// No factory is begun with less than this left: its token could be minted and not published.
-const LEAST: Duration = Duration::from_secs(5);
+/// From the mint to the end of the put, when each call takes as long as its client allows: 30 s at
+/// Conjur, 20 s each at KMS and S3. A run that is ended from outside begins no factory and repeats no
+/// call with less than this left, or a token could be minted and neither published nor revoked.
+pub const LEAST: Duration = Duration::from_secs(30 + 20 + 20);
 
 /// What a run is asked for.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -63,12 +65,10 @@ pub enum Error {
         source: effects::Error,
     },
     /// Too little of the run was left.
-    #[error("not begun, since the run has only {} s left", .left.as_secs())]
+    #[error("not begun, since less than {} s of the run are left", LEAST.as_secs())]
     NoTime {
         /// The factory.
         factory: FactoryId,
-        /// What is left.
-        left: Duration,
     },
     /// What lies in S3 after a good put is not what was put.
     #[error("what was published does not read back: {why}")]
@@ -137,7 +137,7 @@ impl Classified for Error {
             Self::Hidden { .. } => {
                 Some("allow the rotator's role s3:GetObject on factories/* and s3:ListBucket on the bucket")
             }
-            Self::NoTime { .. } => Some("give the run more time, or raise concurrency"),
+            Self::NoTime { .. } => Some("give the function a longer time-out, or raise concurrency"),
             Self::ReadBack { .. } => Some(
                 "something other than the rotator writes into the bucket: see who may put; the next run replaces the token",
             ),
@@ -166,24 +166,29 @@ pub struct Run<'a> {
     ask: &'a Ask,
     id: String,
     retry: Retry,
+    /// Whether it is ended from outside, wherever it is.
+    ends: bool,
     random: RefCell<fastrand::Rng>,
 }
 
 impl<'a> Run<'a> {
-    /// A run that ends `within`, or after the configuration's longest run if that is shorter.
+    /// A run that repeats calls until the configuration's longest run is over. `within`: when it is
+    /// ended from outside, as a Lambda's invocation is; a command is not.
     #[must_use]
     pub fn new(
         config: &'a Config,
         ask: &'a Ask,
         now: Second,
-        within: Duration,
+        within: Option<Duration>,
         mut random: fastrand::Rng,
     ) -> Self {
         let id = format!("{:x}-{:08x}", now.unix(), random.u32(..));
         let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
-        let within = within.min(config.policy.longest_run());
+        let ends = within.is_some();
+        let longest = config.policy.longest_run();
+        let within = within.map_or(longest, |within| within.saturating_sub(LEAST).min(longest));
         let retry = Retry::with_random(within, repeats, random.fork());
-        Self { config, ask, id, retry, random: RefCell::new(random) }
+        Self { config, ask, id, retry, ends, random: RefCell::new(random) }
     }
 
     /// Rotates what is due.
@@ -212,6 +217,11 @@ impl<'a> Run<'a> {
         outcomes.sort_by_key(|(at, _)| *at);
         let factories = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
         Ok(Report { rotation_id: self.id.clone(), factories })
+    }
+
+    /// Whether there is no time to mint, seal and publish any more.
+    fn is_over(&self) -> bool {
+        self.ends && self.retry.remaining().is_zero()
     }
 
     fn chosen(&self) -> Result<Vec<&'a Factory>, Error> {

@@ -200,7 +200,7 @@ class Cloud:
             Code={"ZipFile": zipped},
             Environment={"Variables": environment},
             MemorySize=128,
-            Timeout=60,
+            Timeout=120,
             Architectures=["x86_64"],
         )
         return made["FunctionArn"]

@@ -6,7 +6,7 @@
 
 use super::report::{Done, Outcome};
 use super::session::Session;
-use super::{Error, LEAST, Run, is_transient};
+use super::{Error, Run, is_transient};
 use crate::config::Factory;
 use crate::effects::{self, Effects};
 use crate::label::Label;
@@ -97,9 +97,8 @@ impl<E: Effects> Part<'_, E> {
     }
 
     async fn replace(&self, found: &Found, why: Why, notes: &Notes) -> Result<Done, Error> {
-        let left = self.run.retry.remaining();
-        if left < LEAST {
-            return Err(Error::NoTime { factory: self.factory.id.clone(), left });
+        if self.run.is_over() {
+            return Err(Error::NoTime { factory: self.factory.id.clone() });
         }
         if why.is_event() {
             let detail = match &found.sealed {

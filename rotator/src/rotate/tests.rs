@@ -11,7 +11,6 @@ use world::{Fault, Known, World};
 use zeroize::Zeroizing;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const RUN: Duration = Duration::from_secs(300);
 
 fn config_of(factories: &[&str]) -> Config {
     let mut text = "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/rotator\"\n\
@@ -33,10 +32,15 @@ fn blocking<T>(story: impl Future<Output = T>) -> T {
 }
 
 async fn run(config: &Config, world: &World, ask: &Ask) -> Result<Report, Error> {
-    run_within(config, world, ask, RUN).await
+    run_within(config, world, ask, None).await
 }
 
-async fn run_within(config: &Config, world: &World, ask: &Ask, within: Duration) -> Result<Report, Error> {
+async fn run_within(
+    config: &Config,
+    world: &World,
+    ask: &Ask,
+    within: Option<Duration>,
+) -> Result<Report, Error> {
     let seed = world.state.borrow().calls.len() as u64 + world.now().unix().unsigned_abs();
     Run::new(config, ask, world.now(), within, fastrand::Rng::with_seed(seed)).rotate(world).await
 }
@@ -204,8 +208,8 @@ fn two_runs_at_once_publish_one_token_and_revoke_the_other() {
         let world = World::new(&config);
         for ask in [due(), asked()] {
             let (one, two) = (
-                Run::new(&config, &ask, world.now(), RUN, fastrand::Rng::with_seed(1)),
-                Run::new(&config, &ask, world.now(), RUN, fastrand::Rng::with_seed(2)),
+                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(1)),
+                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(2)),
             );
             let before = world.state.borrow().tokens.len();
             let (one, two) = futures_util::future::join(one.rotate(&world), two.rotate(&world)).await;
@@ -557,14 +561,39 @@ fn only_what_is_asked_for() {
 
 #[test]
 fn nothing_is_begun_that_cannot_end() {
-    blocking(async {
-        let config = config();
-        let world = World::new(&config);
-        let outcome = only(run_within(&config, &world, &due(), Duration::from_secs(4)).await);
-        let error = outcome.result.unwrap_err();
-        assert!(matches!(error, Error::NoTime { .. }) && error.class() == Class::Transient, "{error}");
-        assert!(!world.calls().contains(&"mint"));
-    });
+    // Every call takes `pace` seconds, and the first mint may fail; the calls that were made.
+    let calls =
+        |pace: u64, within: Option<u64>, mint: Option<Fault>, end: fn(&Result<Done, Error>) -> bool| {
+            blocking(async {
+                let config = config();
+                let mut world = World::new(&config);
+                world.pace = Duration::from_secs(pace);
+                world.fault = Box::new(move |n, _| if n == 4 { mint } else { None });
+                let outcome =
+                    only(run_within(&config, &world, &due(), within.map(Duration::from_secs)).await);
+                assert!(end(&outcome.result), "{pace} {within:?} {outcome}");
+                let put = world.state.borrow().calls.iter().position(|name| *name == "s3:PutObject");
+                // The put is done before the run is ended.
+                assert!(within.zip(put).is_none_or(|(within, at)| (at as u64 + 1) * pace <= within));
+                world.calls()
+            })
+        };
+    let no_time = |end: &Result<Done, Error>| {
+        end.as_ref().is_err_and(|e| matches!(e, Error::NoTime { .. }) && e.class() == Class::Transient)
+    };
+    let none = ["authenticate", "list_factories", "s3:GetObject"];
+    let all = [&none[..2], &GOOD].concat();
+    assert_eq!(calls(0, Some(0), None, no_time), none);
+    assert_eq!(calls(0, Some(70), None, no_time), none);
+    assert_eq!(calls(0, Some(71), None, Result::is_ok), all);
+    // 60 s are gone when the mint begins, and as many are needed.
+    assert_eq!(calls(20, Some(130), None, no_time), none);
+    assert_eq!(calls(20, Some(131), None, Result::is_ok), all);
+    // A repeat that could be cut off is not made, either.
+    let transient = |end: &Result<Done, Error>| end.as_ref().is_err_and(|e| e.class() == Class::Transient);
+    assert_eq!(calls(20, Some(140), Some(Fault::NotDone), transient), [&none[..], &["mint"]].concat());
+    // A command is not ended from outside.
+    assert_eq!(calls(150, None, None, Result::is_ok), all);
 }
 
 #[test]

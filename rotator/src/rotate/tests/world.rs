@@ -63,6 +63,8 @@ pub(super) struct World {
     pub(super) fault: Script,
     /// What somebody else does just before the call of this number.
     pub(super) meanwhile: Option<(usize, Change)>,
+    /// How long every call takes.
+    pub(super) pace: Duration,
     pub(super) base: Cell<Second>,
     start: Instant,
     in_flight: Cell<usize>,
@@ -77,6 +79,7 @@ impl World {
             state: RefCell::new(State { factories, ..State::default() }),
             fault: Box::new(|_, _| None),
             meanwhile: None,
+            pace: Duration::ZERO,
             base: Cell::new(Second::from_unix(1_800_000_000)),
             start: Instant::now(),
             in_flight: Cell::new(0),
@@ -121,6 +124,9 @@ impl World {
         self.most_in_flight.set(self.most_in_flight.get().max(self.in_flight.get()));
         // Others get their turn at every call.
         tokio::task::yield_now().await;
+        if !self.pace.is_zero() {
+            tokio::time::sleep(self.pace).await;
+        }
         let number = {
             let mut state = self.state.borrow_mut();
             state.calls.push(name);
