@@ -119,7 +119,7 @@ impl Classified for Error {
                 _ => None,
             },
             Self::Directory { .. } => Some(
-                "set a path in [files] whose directory belongs to root (or this user) and is not world-writable",
+                "set a path in [files] whose directory belongs to root (or this user) and is writable by nobody else",
             ),
             Self::Held { by: Hold::AppendOnly, .. } => Some("take the attribute away with chattr -a"),
             Self::Held { by: Hold::Immutable, .. } => Some("take the attribute away with chattr -i"),
@@ -281,6 +281,9 @@ impl<'a, D: Disk> Place<'a, D> {
         if state.st_uid != 0 && state.st_uid != own {
             return unfit("belongs to another user, who could swap the file");
         }
+        if others_may_write(&state, rustix::process::getegid().as_raw()) {
+            return unfit("is writable by its group, which could swap the file");
+        }
         let place = Self { disk, dir, name: name.to_owned(), path: path.to_owned() };
         if let Some(there) = disk.stat(&place.dir, name).map_err(place.call("cannot look at"))? {
             let attributes = disk.attributes(&place.dir, name).map_err(place.call("cannot look at"))?;
@@ -318,11 +321,9 @@ impl<'a, D: Disk> Place<'a, D> {
     }
 
     fn fill(&self, file: &OwnedFd, target: &Target, bytes: &[u8]) -> Result<(), Error> {
-        if target.owner.is_some() || target.group.is_some() {
-            self.disk
-                .set_owner(file, target.owner, target.group)
-                .map_err(self.call("cannot set the owner of"))?;
-        }
+        // In a setgid directory the file would else get the directory's group.
+        let group = target.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
+        self.disk.set_owner(file, target.owner, Some(group)).map_err(self.call("cannot set the owner of"))?;
         self.disk.set_mode(file, target.mode).map_err(self.call("cannot set the mode of"))?;
         self.disk.write(file, bytes).map_err(self.call("cannot write"))?;
         self.disk.sync(file).map_err(self.call("cannot flush"))
@@ -342,6 +343,11 @@ impl<'a, D: Disk> Place<'a, D> {
 /// Writing to one of two names would part them, and the other may be where others can reach it.
 fn second_name(stat: &Stat) -> Option<&'static str> {
     (stat.st_nlink > 1).then_some("a file with a second name (hard link)")
+}
+
+/// Whether a group that is neither root's nor our own may write in a directory.
+const fn others_may_write(directory: &Stat, own_group: u32) -> bool {
+    directory.st_mode & 0o020 != 0 && directory.st_gid != 0 && directory.st_gid != own_group
 }
 
 /// A rename onto such a file fails, with a key in hand that has already replaced the one before.

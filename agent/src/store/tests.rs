@@ -241,6 +241,36 @@ fn a_directory_where_others_may_write_is_refused() {
 }
 
 #[test]
+fn only_our_own_group_may_write_in_the_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let real = Real.stat_dir(&Real.open_dir(dir.path()).unwrap()).unwrap();
+    let check = |mode: u32, group: u32, expect: bool| {
+        let mut stat = real;
+        (stat.st_mode, stat.st_gid) = (mode, group);
+        assert_eq!(others_may_write(&stat, 1000), expect, "{mode:o} {group}");
+    };
+    check(0o40770, 50, true);
+    check(0o42775, 50, true);
+    check(0o40755, 50, false);
+    check(0o40775, 0, false);
+    check(0o40775, 1000, false);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(dir.path(), None, Some(50)).unwrap();
+        let check = |mode: u32, good: bool| {
+            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
+            let end = put(&Real, &target(dir.path(), 0o640), b"x");
+            assert_eq!(end.is_ok(), good, "{mode:o}: {end:?}");
+        };
+        check(0o770, false);
+        check(0o2755, true);
+        let own = rustix::process::getegid().as_raw();
+        assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().gid(), own);
+        put(&Real, &Target { group: Some(51), ..target(dir.path(), 0o640) }, b"x").unwrap();
+        assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().gid(), 51);
+    }
+}
+
+#[test]
 fn reading_is_capped() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
