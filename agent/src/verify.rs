@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::effects::{self, At, Effects};
+use crate::facts;
 use crate::files;
 use crate::journal::event;
 use crate::lock::Lock;
@@ -21,6 +22,14 @@ pub enum Error {
     /// There is none, or it cannot be read.
     #[error(transparent)]
     Files(#[from] files::Error),
+    /// It was made on another instance, from whose image this one was made.
+    #[error("the identity was made for {made_for}, and this is {here}")]
+    Parents {
+        /// The instance of the state.
+        made_for: String,
+        /// This one.
+        here: String,
+    },
     /// It is for another Conjur than the configured one, to which it is not shown.
     #[error("the identity is for {is}, not for {configured}")]
     Other {
@@ -53,7 +62,7 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Files(error) => error.class(),
-            Self::Other { .. } => Class::Tampered,
+            Self::Other { .. } | Self::Parents { .. } => Class::Tampered,
             Self::Refused { .. } => Class::Refused,
             Self::Unknown { source, .. } => source.class(),
         }
@@ -63,6 +72,7 @@ impl Classified for Error {
         match self {
             Self::Files(error) => error.hint(),
             Self::Other { .. } => Some("run imprint enroll if the configured Conjur is the right one"),
+            Self::Parents { .. } => Some("run imprint enroll"),
             Self::Refused { .. } => Some(
                 "Conjur does not say which: another party has redeemed or rotated this host's key, the host was removed, or it is restricted to other addresses",
             ),
@@ -91,6 +101,13 @@ pub async fn verify(
 }
 
 async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<HostId, Error> {
+    // Whoever may read the identity but not the state verifies all the same.
+    if let Some(here) = facts::offline(&config.sys_root)
+        && let Ok(Found::Good(state)) = state::read(&config.files.state_dir)
+        && state.instance_id != here.as_str()
+    {
+        return Err(Error::Parents { made_for: state.instance_id, here: here.to_string() });
+    }
     let identity = files::read_back(&config.files)?;
     if identity.appliance_url != config.appliance_url {
         let (is, configured) = (identity.appliance_url.to_string(), config.appliance_url.to_string());
@@ -177,5 +194,15 @@ mod tests {
         let before = scene.count(CALL);
         fails(&scene, Class::Tampered, "is for https://evil.example.org, not for https://conjur.example.org");
         assert_eq!(scene.count(CALL), before);
+
+        // Nor is a parent's key used by a clone.
+        std::fs::write(path, &good).unwrap();
+        scene.firmware("i-0fedcba9876543210");
+        fails(&scene, Class::Tampered, "was made for i-0123456789abcdef0, and this is i-0fedcba9876543210");
+        assert_eq!(scene.count(CALL), before);
+        // Where the firmware does not tell, there is nothing to compare.
+        std::fs::remove_dir_all(&scene.config.sys_root).unwrap();
+        scene.script.borrow_mut().clear();
+        run(&scene, 60).unwrap();
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Scene {
     pub(crate) config: Config,
     pub(super) calls: RefCell<Vec<&'static str>>,
     /// Failures by call, taken in order; `None` lets the call through.
-    pub(super) script: RefCell<Vec<(&'static str, Option<effects::Error>)>>,
+    pub(crate) script: RefCell<Vec<(&'static str, Option<effects::Error>)>>,
     pub(super) sealed: RefCell<Vec<u8>>,
     pub(super) token: RefCell<String>,
     pub(super) instance: RefCell<String>,
