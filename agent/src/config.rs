@@ -100,6 +100,14 @@ pub enum Error {
     /// The file is not there.
     #[error("there is no {}", .0.display())]
     Missing(PathBuf),
+    /// Others than root may write it, while root reads it.
+    #[error("{} is writable by {by}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Who may write it.
+        by: &'static str,
+    },
     /// Its problems, all of them.
     #[error("{}: {problems}", path.display())]
     Problems {
@@ -119,13 +127,20 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Missing(_) | Self::Problems { .. } | Self::Storage(_) | Self::Text(_) => Class::Config,
+            Self::Missing(_)
+            | Self::Open { .. }
+            | Self::Problems { .. }
+            | Self::Storage(_)
+            | Self::Text(_) => Class::Config,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => Some("write it, or name another file with --config"),
+            Self::Open { .. } => {
+                Some("take that away with chmod go-w: anybody who may write it decides where secrets go")
+            }
             Self::Problems { .. } | Self::Text(_) => {
                 Some("mend the file; the config.toml that comes with imprint explains every setting")
             }
@@ -168,9 +183,14 @@ impl Config {
     /// # Errors
     /// When it is not there, no text, or has problems.
     pub fn load(path: &Path, outside: &impl Outside) -> Result<Self, Error> {
-        let bytes = crate::store::read_following(path, LARGEST)
+        let (bytes, stat) = crate::store::read_with_stat(path, LARGEST)
             .map_err(Error::Storage)?
             .ok_or_else(|| Error::Missing(path.to_owned()))?;
+        if rustix::process::geteuid().is_root()
+            && let Some(by) = open_to(stat.st_mode, stat.st_gid)
+        {
+            return Err(Error::Open { path: path.to_owned(), by });
+        }
         let text = String::from_utf8(bytes).map_err(|_| Error::Text(path.to_owned()))?;
         Self::read(&text, outside).map_err(|problems| Error::Problems { path: path.to_owned(), problems })
     }
@@ -272,6 +292,17 @@ impl Files {
     }
 }
 
+/// Who beside its owner and root's group may write a file.
+const fn open_to(mode: u32, group: u32) -> Option<&'static str> {
+    if mode & 0o002 != 0 {
+        Some("everybody")
+    } else if mode & 0o020 != 0 && group != 0 {
+        Some("its group")
+    } else {
+        None
+    }
+}
+
 fn host_id(root: &mut Table<'_>) -> Option<Template> {
     let branch = root.optional("hosts_branch", text::<Branch>);
     let Some(template) = root.optional("host_id", text::<Template>) else {
@@ -348,7 +379,13 @@ fn id_of(
     outside: &impl Outside,
 ) -> Option<Option<u32>> {
     let Some(name) = table.or(key, |value| text::<String>(value).map(Some), None)? else { return Some(None) };
+    // The system takes the highest number for "leave it as it is".
+    let is_id = |number: &u32| *number != u32::MAX;
     if let Ok(number) = name.parse() {
+        if !is_id(&number) {
+            table.problem(key, format_args!("{number} is no {kind}"));
+            return None;
+        }
         return Some(Some(number));
     }
     let bytes = match outside.file(Path::new(list), 1024 * 1024) {
@@ -360,7 +397,7 @@ fn id_of(
     };
     let found = String::from_utf8_lossy(&bytes).lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(name.as_str())).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next() == Some(name.as_str())).then(|| fields.nth(1)?.parse().ok().filter(is_id)).flatten()
     });
     if found.is_none() {
         let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();

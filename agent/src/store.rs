@@ -218,7 +218,7 @@ pub fn remove(disk: &impl Disk, path: &Path) -> Result<(), Error> {
 /// # Errors
 /// When it is something else, larger, or cannot be read.
 pub fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
-    read_with(path, most, OFlags::NOFOLLOW)
+    Ok(read_with(path, most, OFlags::NOFOLLOW)?.map(|(bytes, _)| bytes))
 }
 
 /// The same for a file of the operator's, which may well be a link.
@@ -226,10 +226,18 @@ pub fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
 /// # Errors
 /// When it is no plain file, larger, or cannot be read.
 pub fn read_following(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
+    Ok(read_with_stat(path, most)?.map(|(bytes, _)| bytes))
+}
+
+/// The same, and whose the file is that was read.
+///
+/// # Errors
+/// As [`read_following`].
+pub fn read_with_stat(path: &Path, most: usize) -> Result<Option<(Vec<u8>, Stat)>, Error> {
     read_with(path, most, OFlags::empty())
 }
 
-fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<Vec<u8>>, Error> {
+fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<(Vec<u8>, Stat)>, Error> {
     let call = |errno| Error::Call { action: "cannot read", path: path.to_owned(), errno };
     let target = |what| Error::Target { path: path.to_owned(), what };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | also;
@@ -239,7 +247,8 @@ fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<Vec<u8>>, 
         Err(Errno::LOOP) => return Err(target("a symbolic link")),
         Err(errno) => return Err(call(errno)),
     };
-    if let Some(what) = kind(&fstat(&file).map_err(call)?) {
+    let stat = fstat(&file).map_err(call)?;
+    if let Some(what) = kind(&stat) {
         return Err(target(what));
     }
     // One more byte than the cap tells a file that is too large. Reserved at once: growing would
@@ -253,7 +262,7 @@ fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<Vec<u8>>, 
     if bytes.len() > most {
         return Err(Error::Large { path: path.to_owned(), most });
     }
-    Ok(Some(bytes))
+    Ok(Some((bytes, stat)))
 }
 
 /// A target's directory, opened and judged.

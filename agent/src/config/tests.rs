@@ -35,7 +35,9 @@ impl Outside for Scene {
             Some("/etc/passwd") => {
                 Ok(b"root:x:0:0:root:/root:/bin/sh\napp:x:1001:1002::/:/bin/false\n".to_vec())
             }
-            Some("/etc/group") => Ok(b"root:x:0:\nconjur:x:998:app\nbroken:x:\n".to_vec()),
+            Some("/etc/group") => {
+                Ok(b"root:x:0:\nconjur:x:998:app\nbroken:x:\nhighest:x:4294967295:\n".to_vec())
+            }
             Some(_) | None => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -201,6 +203,15 @@ fn one_at_a_time() {
         &["line 12: files.identity: two settings of this section name the same path"],
     );
     check(&changed("", "[files]\nowner = \"app\"\ngroup = \"12\""), &[]);
+    check(&changed("", "[files]\nowner = \"4294967294\""), &[]);
+    check(
+        &changed("", "[files]\nowner = \"4294967295\"\ngroup = \"4294967295\""),
+        &["line 13: files.owner: 4294967295 is no user", "line 14: files.group: 4294967295 is no group"],
+    );
+    check(
+        &changed("", "[files]\ngroup = \"highest\""),
+        &["line 13: files.group: there is no group highest in /etc/group; a number is taken too"],
+    );
     check(
         &changed("", "[files]\ngroup = \"broken\""),
         &["line 13: files.group: there is no group broken in /etc/group; a number is taken too"],
@@ -341,6 +352,35 @@ fn the_file_itself() {
     Config::load(&path, &Scene).unwrap();
     let error = Config::load(dir.path(), &Scene).unwrap_err();
     assert!(imprint_core::error::chain(&error).contains("is a directory"), "{error}");
+}
+
+#[test]
+fn who_may_write_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let check = |mode: u32, group: u32, expect: Option<&str>| {
+        assert_eq!(open_to(mode, group), expect, "{mode:o} {group}");
+    };
+    check(0o100_600, 50, None);
+    check(0o100_644, 50, None);
+    check(0o100_664, 0, None);
+    check(0o100_664, 50, Some("its group"));
+    check(0o100_666, 0, Some("everybody"));
+    check(0o100_602, 0, Some("everybody"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("config.toml");
+    std::fs::write(&path, GOOD).unwrap();
+    for (mode, closed) in [(0o644, true), (0o666, false)] {
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        match Config::load(&path, &Scene) {
+            // Who is not root harms only himself.
+            Ok(_) => assert!(closed || !rustix::process::geteuid().is_root()),
+            Err(error) => {
+                assert!(!closed && error.to_string().ends_with("is writable by everybody"), "{error}");
+                assert_eq!((error.class(), error.hint().is_some()), (Class::Config, true));
+            }
+        }
+    }
 }
 
 #[test]
