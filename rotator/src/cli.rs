@@ -16,8 +16,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::rc::Rc;
 
+/// Mints, seals and publishes Conjur host factory tokens.
+///
+/// Exit codes, the worst of all factories: 0 all is well; 64 usage; 65 something was tampered with; 69
+/// nothing published, or expired; 70 a bug; 73 the disk; 75 may work in a moment; 76 a server does not
+/// speak its protocol; 77 refused; 78 configuration.
 #[derive(Debug, Parser)]
-#[command(name = "imprint-rotator", version, about = "Mints, seals and publishes Conjur host factory tokens")]
+#[command(name = "imprint-rotator", version, max_term_width = 100)]
 struct Cli {
     /// The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names
     #[arg(long, global = true, value_name = "FILE")]
@@ -195,6 +200,10 @@ mod tests {
 
     #[test]
     fn exit_codes() {
+        let help = Cli::command().render_long_help().to_string();
+        for class in Class::ALL {
+            assert!(help.contains(&format!(" {} ", class.exit_code())), "{class}: {help}");
+        }
         assert_eq!(ended(None), ExitCode::SUCCESS);
         assert_eq!(ended(Some(Class::Refused)), ExitCode::from(77));
     }
