@@ -15,6 +15,8 @@ pub mod plan;
 pub mod policy;
 pub mod rotate;
 pub mod status;
+#[cfg(test)]
+mod world;
 
 use std::process::ExitCode;
 

@@ -62,7 +62,7 @@ pub enum Error {
         fingerprint: Fingerprint,
         /// Why it was not revoked.
         #[source]
-        source: effects::Error,
+        source: Box<Error>,
     },
     /// Too little of the run was left.
     #[error("not begun, since less than {} s of the run are left", LEAST.as_secs())]
@@ -109,6 +109,15 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// S3 refuses to read the object, which it does whether there is one or not when the role may not
+    /// list the bucket.
+    #[error("S3 does not let {key} be read, so it may be there or not")]
+    Untold {
+        /// The factory.
+        factory: FactoryId,
+        /// The object.
+        key: String,
+    },
     /// Conjur does not list the factory.
     #[error("{login} sees no such host factory")]
     Unseen {
@@ -122,19 +131,21 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Effect(error) | Self::LivesOn { source: error, .. } => error.class(),
+            Self::Effect(error) => error.class(),
+            Self::LivesOn { source, .. } => source.class(),
             Self::NoTime { .. } | Self::TooLate { .. } | Self::UnknownFate { .. } => Class::Transient,
             Self::ReadBack { .. } => Class::Tampered,
             Self::Seal { .. } => Class::Config,
             Self::Unknown(_) => Class::Usage,
-            Self::Hidden { .. } | Self::Unseen { .. } => Class::Refused,
+            Self::Hidden { .. } | Self::Unseen { .. } | Self::Untold { .. } => Class::Refused,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Effect(error) | Self::LivesOn { source: error, .. } => error.hint(),
-            Self::Hidden { .. } => {
+            Self::Effect(error) => error.hint(),
+            Self::LivesOn { source, .. } => source.hint(),
+            Self::Hidden { .. } | Self::Untold { .. } => {
                 Some("allow the rotator's role s3:GetObject on factories/* and s3:ListBucket on the bucket")
             }
             Self::NoTime { .. } => Some("give the function a longer time-out, or raise concurrency"),

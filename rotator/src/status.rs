@@ -4,9 +4,9 @@
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
 use crate::plan::{Facts, Listed, Published, Step, Why, plan};
-use crate::rotate::worst;
+use crate::rotate::{Error, worst};
 use futures_util::{StreamExt as _, stream};
-use imprint_core::error::{Class, Classified as _, chain};
+use imprint_core::error::{Class, Classified, chain};
 use imprint_core::name::FactoryId;
 use imprint_core::sealed::{SealedToken, layer_key};
 use imprint_core::second::Second;
@@ -31,11 +31,11 @@ pub struct State {
     /// The factory.
     pub factory: FactoryId,
     /// What is published, or why that is not known.
-    pub published: Result<Option<Shown>, effects::Error>,
-    /// Why a run would replace it now; `None` when it would keep it.
+    pub published: Result<Option<Shown>, Error>,
+    /// Why a run would replace it now; `None` when it would keep it, or could do nothing.
     pub replace: Option<Why>,
-    /// How many tokens Conjur lists; `None` when it does not list the factory.
-    pub at_conjur: Option<Counts>,
+    /// How many tokens Conjur lists; an error when it does not list the factory.
+    pub at_conjur: Result<Counts, Error>,
 }
 
 /// A published token, without its secret.
@@ -47,8 +47,8 @@ pub struct Shown {
     pub issued_at: Second,
     /// When it ends.
     pub expires_at: Second,
-    /// Whether Conjur lists it.
-    pub listed: bool,
+    /// Whether Conjur lists it; `None` when it does not list the factory.
+    pub listed: Option<bool>,
 }
 
 /// A factory's tokens at Conjur.
@@ -95,12 +95,12 @@ impl Status {
     /// nothing to redeem.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
-        worst(self.factories.iter().filter_map(|state| match (&state.published, state.replace) {
-            (Err(error), _) => Some(error.class()),
-            (Ok(_), Some(Why::Asked | Why::Changed | Why::Due) | None) => None,
-            (Ok(_), Some(Why::Expired | Why::Nothing | Why::Unlisted)) => Some(Class::Absent),
-            (Ok(_), Some(Why::Tampered | Why::Unreadable)) => Some(Class::Tampered),
-        }))
+        let replaced = self.factories.iter().filter_map(|state| match state.replace? {
+            Why::Asked | Why::Changed | Why::Due => None,
+            Why::Expired | Why::Nothing | Why::Unlisted => Some(Class::Absent),
+            Why::Tampered | Why::Unreadable => Some(Class::Tampered),
+        });
+        worst(self.factories.iter().flat_map(State::errors).map(Classified::class).chain(replaced))
     }
 
     /// As one JSON object.
@@ -118,14 +118,17 @@ async fn state(
     listed: Option<&Vec<Listed>>,
     now: Second,
 ) -> State {
-    let fetched = match on.fetch(&layer_key(&config.account, &factory.id)).await {
+    let key = layer_key(&config.account, &factory.id);
+    let id = || factory.id.clone();
+    let fetched = match on.fetch(&key).await {
         Ok(object) => Ok(Some(SealedToken::parse(&object.bytes))),
-        Err(error) if error.is_absent() => Ok(None),
-        Err(error) => Err(error),
+        Err(error) if error.is_surely_absent() => Ok(None),
+        Err(error) if error.is_absent() => Err(Error::Untold { factory: id(), key }),
+        Err(error) => Err(error.into()),
     };
-    let known = listed.map(Vec::as_slice).unwrap_or_default();
-    let at_conjur = listed.map(|tokens| count(config, tokens, now));
-    let state = |published, replace| State { factory: factory.id.clone(), published, replace, at_conjur };
+    let unseen = || Error::Unseen { factory: id(), login: config.login.clone() };
+    let at_conjur = listed.map(|tokens| count(config, tokens, now)).ok_or_else(unseen);
+    let state = |published, replace| State { factory: id(), published, replace, at_conjur };
     let sealed = match fetched {
         Err(error) => return state(Err(error), None),
         Ok(sealed) => sealed,
@@ -139,14 +142,17 @@ async fn state(
                 fingerprint: binding.fingerprint.clone(),
                 issued_at: binding.issued_at,
                 expires_at: binding.expires_at,
-                listed: known.iter().any(|token| token.fingerprint == binding.fingerprint),
+                listed: listed
+                    .map(|tokens| tokens.iter().any(|token| token.fingerprint == binding.fingerprint)),
             };
             (Published::Sealed(binding), Some(shown))
         }
     };
+    // A run does nothing for a factory that Conjur does not list.
+    let Some(listed) = listed else { return state(Ok(shown), None) };
     let wanted = config.binding(factory, Fingerprint::of(b""), "status", now, now);
     let (policy, deployment) = (&config.policy, config.deployment);
-    let facts = Facts { policy, deployment, published, wanted: &wanted, listed: known, asked: false };
+    let facts = Facts { policy, deployment, published, wanted: &wanted, listed, asked: false };
     let replace = match plan(&facts, now).step {
         Step::Keep { .. } => None,
         Step::Mint(why) => Some(why),
@@ -165,6 +171,11 @@ fn count(config: &Config, tokens: &[Listed], now: Second) -> Counts {
 }
 
 impl State {
+    /// What could not be learned, the worse first.
+    fn errors(&self) -> impl Iterator<Item = &Error> {
+        self.at_conjur.as_ref().err().into_iter().chain(self.published.as_ref().err())
+    }
+
     fn to_json(&self, now: Second) -> Value {
         let mut object = json!({"factory": self.factory.as_str(), "replace": self.replace.map(Why::as_str)});
         let mut add = |name: &str, value: Value| {
@@ -184,16 +195,20 @@ impl State {
                 }),
             ),
             Ok(None) => add("published", Value::Null),
-            Err(error) => {
-                add("error", chain(error).into());
-                add("class", error.class().as_str().into());
-            }
+            // There is no telling, which is not the same as nothing.
+            Err(_) => {}
         }
         match self.at_conjur {
-            Some(Counts { ours, expired, foreign }) => {
+            Ok(Counts { ours, expired, foreign }) => {
                 add("at_conjur", json!({"ours": ours, "expired": expired, "foreign": foreign}));
             }
-            None => add("at_conjur", Value::Null),
+            Err(_) => add("at_conjur", Value::Null),
+        }
+        let errors: Vec<&Error> = self.errors().collect();
+        if let Some(class) = worst(errors.iter().map(|error| error.class())) {
+            let words: Vec<String> = errors.iter().map(|error| chain(*error)).collect();
+            add("error", words.join("; ").into());
+            add("class", class.as_str().into());
         }
         object
     }
@@ -228,7 +243,7 @@ impl fmt::Display for Table<'_> {
             write!(f, "{}{end}", line.join("  ").trim_end())?;
         }
         for state in &self.0.factories {
-            if let Err(error) = &state.published {
+            for error in state.errors() {
                 write!(f, "\n{}: {}", state.factory, chain(error))?;
             }
         }
@@ -238,24 +253,31 @@ impl fmt::Display for Table<'_> {
 
 fn cells(state: &State, now: Second) -> [String; 10] {
     let dash = || "-".to_owned();
-    let [token, issued, expires, left, listed] = match &state.published {
+    let [token, issued, expires, left] = match &state.published {
         Ok(Some(shown)) => [
             shown.fingerprint.to_string(),
             shown.issued_at.to_string(),
             shown.expires_at.to_string(),
             written(shown.expires_at.since(now)),
-            if shown.listed { "listed" } else { "not listed" }.to_owned(),
         ],
-        Ok(None) => [dash(), dash(), dash(), dash(), dash()],
-        Err(_) => ["not known".to_owned(), dash(), dash(), dash(), dash()],
+        Ok(None) => [dash(), dash(), dash(), dash()],
+        Err(_) => ["not known".to_owned(), dash(), dash(), dash()],
     };
-    let [ours, expired, foreign] = state.at_conjur.map_or([dash(), dash(), dash()], |counts| {
-        [counts.ours, counts.expired, counts.foreign].map(|count| count.to_string())
-    });
-    let next = match (&state.published, state.replace) {
-        (Err(_), _) => dash(),
-        (Ok(_), None) => "keeps it".to_owned(),
-        (Ok(_), Some(why)) => format!("replaces it ({why})"),
+    let listed = match (&state.at_conjur, &state.published) {
+        (Err(_), _) => "unseen".to_owned(),
+        (Ok(_), Ok(Some(shown))) => {
+            if shown.listed == Some(true) { "listed" } else { "not listed" }.to_owned()
+        }
+        (Ok(_), Ok(None) | Err(_)) => dash(),
+    };
+    let [ours, expired, foreign] = match state.at_conjur {
+        Ok(counts) => [counts.ours, counts.expired, counts.foreign].map(|count| count.to_string()),
+        Err(_) => [dash(), dash(), dash()],
+    };
+    let next = match state.replace {
+        Some(why) => format!("replaces it ({why})"),
+        None if state.errors().next().is_some() => dash(),
+        None => "keeps it".to_owned(),
     };
     [state.factory.to_string(), token, issued, expires, left, listed, ours, expired, foreign, next]
 }

@@ -74,7 +74,7 @@ impl<E: Effects> Part<'_, E> {
             Fate::Unknown => Err(Error::UnknownFate { factory, fingerprint, source: Box::new(error) }),
             Fate::Others if conflict => match self.unmint(token, notes).await {
                 Ok(()) => Ok(false),
-                Err(source) => Err(Error::LivesOn { factory, fingerprint, source }),
+                Err(error) => Err(Error::LivesOn { factory, fingerprint, source: Box::new(error.into()) }),
             },
             fate @ (Fate::Hidden | Fate::NotOurs | Fate::Others) => {
                 self.take_back(token, notes).await;

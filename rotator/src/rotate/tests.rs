@@ -1,13 +1,14 @@
 //! The flow over scripted effects: what it calls, and what it leaves behind when any call fails.
 
-mod world;
+mod puts;
+mod races;
 
 use super::*;
 use crate::label::Label;
 use crate::plan::Why;
+use crate::world::{Fault, Known, World};
 use std::cell::Cell;
 use std::time::Duration;
-use world::{Fault, Known, World};
 use zeroize::Zeroizing;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -201,30 +202,6 @@ fn a_lost_mint_is_named_by_its_label() {
     });
 }
 
-#[test]
-fn two_runs_at_once_publish_one_token_and_revoke_the_other() {
-    blocking(async {
-        let config = config();
-        let world = World::new(&config);
-        for ask in [due(), asked()] {
-            let (one, two) = (
-                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(1)),
-                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(2)),
-            );
-            let before = world.state.borrow().tokens.len();
-            let (one, two) = futures_util::future::join(one.rotate(&world), two.rotate(&world)).await;
-            let ends = [only(one), only(two)];
-            let count = |wanted: fn(&Done) -> bool| {
-                ends.iter().filter(|end| end.result.as_ref().is_ok_and(wanted)).count()
-            };
-            assert_eq!(count(|done| matches!(done, Done::Rotated { .. })), 1, "{ends:?}");
-            assert_eq!(count(|done| matches!(done, Done::LostRace { .. })), 1, "{ends:?}");
-            assert_eq!(world.state.borrow().tokens.len(), before + 1);
-            assert!(world.is_usable("web"));
-        }
-    });
-}
-
 /// Runs with somebody else acting just before call `at`; gives the end.
 fn meanwhile(at: usize, revoke: bool, change: impl Fn(&World) + 'static, check: impl Fn(&World, Outcome)) {
     blocking(async {
@@ -252,173 +229,6 @@ fn others() -> Vec<u8> {
 }
 
 // The calls of a first rotation: 1 login, 2 list, 3 get, 4 mint, 5 encrypt, 6 put, 7 get, 8 decrypt.
-
-#[test]
-fn somebody_else_publishes_first() {
-    meanwhile(
-        6,
-        true,
-        |world| overwrite(world, &others()),
-        |world, end| {
-            assert!(matches!(end.result, Ok(Done::LostRace { .. })), "{end}");
-            assert!(world.state.borrow().tokens.is_empty(), "ours is revoked");
-        },
-    );
-    meanwhile(
-        6,
-        false,
-        |world| overwrite(world, &others()),
-        |world, end| {
-            assert!(matches!(end.result, Ok(Done::LostRace { .. })), "{end}");
-            assert_eq!(world.state.borrow().tokens.len(), 1);
-            assert!(end.notes[0].contains("lives on, since revoke = false"), "{:?}", end.notes);
-        },
-    );
-}
-
-#[test]
-fn a_lost_race_whose_token_lives_on_is_a_failure() {
-    blocking(async {
-        let config = config();
-        let mut world = World::new(&config);
-        world.meanwhile = Some((6, Box::new(|world| overwrite(world, &others()))));
-        world.fault = Box::new(|_, name| (name == "revoke").then_some(Fault::Refused));
-        let report = run(&config, &world, &due()).await.unwrap();
-        assert_eq!(report.class(), Some(Class::Refused));
-        assert_eq!((&report.to_json()["failed"], world.state.borrow().tokens.len()), (&1.into(), 1));
-        let error = report.factories[0].result.as_ref().unwrap_err();
-        assert!(error.hint().unwrap_or_default().contains("permit the rotator's role update"), "{error}");
-        check_nothing_leaked(&world, &[&Ok(report)], "a lost race");
-    });
-}
-
-/// A run of which every put, or those of these numbers alone, fails; gives the end, and the world
-/// after a put that was under way was carried out.
-fn puts_fail(fault: fn(usize) -> Option<Fault>, before: bool, check: impl Fn(&World, &Outcome)) {
-    blocking(async {
-        let config = config();
-        let mut world = World::new(&config);
-        if before {
-            only(run(&config, &world, &due()).await).result.unwrap();
-            tokio::time::advance(4 * HOUR).await;
-        }
-        let puts = Cell::new(0);
-        world.fault = Box::new(move |_, name| {
-            puts.set(puts.get() + usize::from(name == "s3:PutObject"));
-            if name == "s3:PutObject" { fault(puts.get()) } else { None }
-        });
-        let report = run(&config, &world, &due()).await;
-        world.land();
-        check_nothing_leaked(&world, &[&report], "puts fail");
-        check(&world, &only(report));
-    });
-}
-
-#[test]
-fn a_put_that_may_still_be_carried_out_leaves_its_token_alive() {
-    let left_alive = |fault: fn(usize) -> Option<Fault>, before: bool| {
-        puts_fail(fault, before, |world, end| {
-            let error = end.result.as_ref().unwrap_err();
-            let Error::UnknownFate { fingerprint, .. } = error else { panic!("{end}") };
-            assert_eq!(error.class(), Class::Transient);
-            assert!(end.to_string().contains(fingerprint.as_str()), "{end}");
-            assert!(!world.calls().contains(&"revoke"));
-            assert_eq!(world.state.borrow().tokens.len(), 1 + usize::from(before));
-        });
-    };
-    for before in [false, true] {
-        left_alive(|_| Some(Fault::LandsLater), before);
-        left_alive(|_| Some(Fault::NotDone), before);
-        left_alive(|n| Some(if n == 1 { Fault::LandsLater } else { Fault::Refused }), before);
-        left_alive(|n| Some(if n == 1 { Fault::LandsLater } else { Fault::Contended }), before);
-    }
-    // What landed in the end is what the error names, and what agents can use.
-    puts_fail(
-        |_| Some(Fault::LandsLater),
-        true,
-        |world, end| {
-            let there = world.published("web").unwrap().binding().fingerprint.clone();
-            assert!(end.to_string().contains(there.as_str()) && world.is_usable("web"), "{end}");
-        },
-    );
-    // The second attempt is good, and the first then meets it.
-    puts_fail(
-        |n| (n == 1).then_some(Fault::LandsLater),
-        true,
-        |world, end| assert!(end.result.is_ok() && world.is_usable("web"), "{end}"),
-    );
-}
-
-#[test]
-fn a_put_that_was_plainly_not_done_is_taken_back() {
-    let taken_back = |fault: fn(usize) -> Option<Fault>, before: bool, class: Class| {
-        puts_fail(fault, before, |world, end| {
-            assert_eq!(end.result.as_ref().unwrap_err().class(), class, "{end}");
-            assert_eq!(world.state.borrow().tokens.len(), usize::from(before), "{end}");
-        });
-    };
-    for before in [false, true] {
-        taken_back(|_| Some(Fault::Refused), before, Class::Refused);
-        // Nobody published: S3 was busy all the time.
-        taken_back(|_| Some(Fault::Contended), before, Class::Transient);
-        taken_back(|n| Some(if n == 1 { Fault::Contended } else { Fault::Refused }), before, Class::Refused);
-        puts_fail(
-            |n| (n < 4).then_some(Fault::Contended),
-            before,
-            |world, end| assert!(matches!(end.result, Ok(Done::Rotated { .. })) && world.is_usable("web")),
-        );
-    }
-    // The object was removed under our If-Match: nobody published either.
-    blocking(async {
-        let config = config();
-        let mut world = World::new(&config);
-        overwrite(&world, b"garbage");
-        world.meanwhile = Some((6, Box::new(|world| world.state.borrow_mut().objects.clear())));
-        let outcome = only(run(&config, &world, &due()).await);
-        assert_eq!(outcome.result.unwrap_err().class(), Class::Transient);
-        assert!(world.state.borrow().tokens.is_empty());
-    });
-}
-
-#[test]
-fn somebody_else_publishes_just_after() {
-    meanwhile(
-        7,
-        true,
-        |world| overwrite(world, &others()),
-        |world, end| {
-            assert!(matches!(end.result, Ok(Done::Rotated { .. })), "{end}");
-            // Agents may hold it: it lives until it expires.
-            assert_eq!(world.state.borrow().tokens.len(), 1);
-            assert!(end.notes[0].contains("superseded at once"), "{:?}", end.notes);
-        },
-    );
-}
-
-#[test]
-fn what_does_not_read_back_is_revoked() {
-    let check = |change: fn(&World), at: usize, say: &str| {
-        let say = say.to_owned();
-        meanwhile(at, true, change, move |world, end| {
-            let error = end.result.unwrap_err();
-            assert_eq!(error.class(), Class::Tampered, "{error}");
-            assert!(error.to_string().contains(&say), "{error}");
-            assert!(world.state.borrow().tokens.is_empty());
-        });
-    };
-    check(|world| overwrite(world, b"garbage"), 7, "overwritten with something else");
-    check(|world| world.state.borrow_mut().objects.clear(), 7, "it is gone");
-    check(
-        |world| {
-            let text = String::from_utf8(world.state.borrow().put[0].clone()).unwrap();
-            overwrite(world, text.replace("\"rotation_id\":\"", "\"rotation_id\":\"x").as_bytes());
-        },
-        7,
-        "it was changed",
-    );
-    check(|world| world.state.borrow_mut().sealed.clear(), 8, "it does not open");
-    check(|world| world.state.borrow_mut().sealed[0].0 = b"another".to_vec(), 8, "it opens to another token");
-}
 
 #[test]
 fn a_role_that_may_not_read_is_told_so() {
@@ -449,24 +259,6 @@ fn a_process_that_was_frozen_does_not_publish() {
             assert!(world.state.borrow().tokens.is_empty() && world.state.borrow().objects.is_empty());
         },
     );
-}
-
-#[test]
-fn a_process_that_was_frozen_between_two_puts_does_not_publish() {
-    let frozen = |fault: Fault, tokens: usize, fits: fn(&Error) -> bool| {
-        blocking(async {
-            let config = config();
-            let mut world = World::new(&config);
-            world.meanwhile = Some((6, Box::new(|world| world.base.set(world.base.get().plus(HOUR)))));
-            world.fault = Box::new(move |n, _| (n == 6).then_some(fault));
-            let error = only(run(&config, &world, &due()).await).result.unwrap_err();
-            assert!(fits(&error) && error.class() == Class::Transient, "{error}");
-            assert_eq!(world.calls().iter().filter(|name| **name == "s3:PutObject").count(), 1);
-            assert_eq!(world.state.borrow().tokens.len(), tokens);
-        });
-    };
-    frozen(Fault::Contended, 0, |error| matches!(error, Error::TooLate { .. }));
-    frozen(Fault::LandsLater, 1, |error| matches!(error, Error::UnknownFate { .. }));
 }
 
 #[test]

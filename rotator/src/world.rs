@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 /// How a call fails.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is carried out, and its reply lost.
     LostReply,
     /// It is not carried out; the server is busy.
@@ -32,48 +32,48 @@ pub(super) enum Fault {
 }
 
 #[derive(Clone)]
-pub(super) struct Known {
-    pub(super) factory: String,
-    pub(super) text: String,
-    pub(super) expires_at: Second,
-    pub(super) cidr: Vec<IpNet>,
+pub(crate) struct Known {
+    pub(crate) factory: String,
+    pub(crate) text: String,
+    pub(crate) expires_at: Second,
+    pub(crate) cidr: Vec<IpNet>,
 }
 
 #[derive(Clone, Default)]
-pub(super) struct State {
-    pub(super) factories: Vec<String>,
-    pub(super) tokens: Vec<Known>,
-    pub(super) objects: BTreeMap<String, (Vec<u8>, u32)>,
-    pub(super) sealed: Vec<(Vec<u8>, Context)>,
+pub(crate) struct State {
+    pub(crate) factories: Vec<String>,
+    pub(crate) tokens: Vec<Known>,
+    pub(crate) objects: BTreeMap<String, (Vec<u8>, u32)>,
+    pub(crate) sealed: Vec<(Vec<u8>, Context)>,
     /// Everything that was ever put.
-    pub(super) put: Vec<Vec<u8>>,
+    pub(crate) put: Vec<Vec<u8>>,
     /// Puts that were sent and not yet carried out.
     delayed: Vec<(String, Vec<u8>, Only)>,
     /// Names of the calls, in order.
-    pub(super) calls: Vec<&'static str>,
+    pub(crate) calls: Vec<&'static str>,
     minted: u32,
 }
 
 type Change = Box<dyn Fn(&World)>;
 type Script = Box<dyn Fn(usize, &str) -> Option<Fault>>;
 
-pub(super) struct World {
-    pub(super) state: RefCell<State>,
+pub(crate) struct World {
+    pub(crate) state: RefCell<State>,
     /// Whether, and how, the call of this number (from 1) and name fails.
-    pub(super) fault: Script,
+    pub(crate) fault: Script,
     /// What somebody else does just before the call of this number.
-    pub(super) meanwhile: Option<(usize, Change)>,
+    pub(crate) meanwhile: Option<(usize, Change)>,
     /// How long every call takes.
-    pub(super) pace: Duration,
-    pub(super) base: Cell<Second>,
+    pub(crate) pace: Duration,
+    pub(crate) base: Cell<Second>,
     start: Instant,
     in_flight: Cell<usize>,
-    pub(super) most_in_flight: Cell<usize>,
+    pub(crate) most_in_flight: Cell<usize>,
 }
 
 impl World {
     /// Everything is as its operator made it, and nothing published.
-    pub(super) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let factories = config.factories.iter().map(|factory| factory.id.to_string()).collect();
         Self {
             state: RefCell::new(State { factories, ..State::default() }),
@@ -88,13 +88,13 @@ impl World {
     }
 
     /// The sealed token under a factory's key, when it is one.
-    pub(super) fn published(&self, factory: &str) -> Option<SealedToken> {
+    pub(crate) fn published(&self, factory: &str) -> Option<SealedToken> {
         let key = format!("factories/prod/{factory}/token.json");
         SealedToken::parse(&self.state.borrow().objects.get(&key)?.0).ok()
     }
 
     /// Whether an agent could use what is published: it opens, and Conjur takes the token.
-    pub(super) fn is_usable(&self, factory: &str) -> bool {
+    pub(crate) fn is_usable(&self, factory: &str) -> bool {
         let Some(sealed) = self.published(factory) else { return false };
         let state = self.state.borrow();
         let Some(text) = open(&state, sealed.ciphertext(), &sealed.binding().context()) else { return false };
@@ -103,12 +103,12 @@ impl World {
         })
     }
 
-    pub(super) fn calls(&self) -> Vec<&'static str> {
+    pub(crate) fn calls(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.state.borrow_mut().calls)
     }
 
     /// Carries out the puts that were held up under way, each if its condition still holds.
-    pub(super) fn land(&self) {
+    pub(crate) fn land(&self) {
         let mut state = self.state.borrow_mut();
         for (key, bytes, only) in std::mem::take(&mut state.delayed) {
             let _held = state.put(&key, bytes, &only);
