@@ -195,6 +195,10 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
 
     fn nothing_to_do(&self, state: &Found) -> Result<Outcome, Error> {
         files::restore(self.disk, self.config)?;
+        if files::mend_access(self.disk, &self.config.files)? {
+            let path = self.config.files.identity.path.display();
+            log::warn!(target: "imprint", MESSAGE_ID = event::ACCESS_MENDED; "{path} had another owner, group or mode than it shall have: mended");
+        }
         let host = match state {
             Found::Good(state) => state.host_id.clone(),
             Found::Missing | Found::Unreadable(_) => String::new(),

@@ -126,6 +126,23 @@ pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
     Ok(())
 }
 
+/// Puts the same identity once more, when its file has another owner, group or mode than it shall have:
+/// whoever opened it too wide meanwhile has no further use of it. Says whether it had.
+///
+/// # Errors
+/// When it cannot be read or written.
+pub fn mend_access(disk: &impl Disk, files: &Files) -> Result<bool, store::Error> {
+    let Some((bytes, stat)) = store::read_own_with_stat(&files.identity.path, identity::LARGEST)? else {
+        return Ok(false);
+    };
+    let bytes = Zeroizing::new(bytes);
+    if files.identity.is_met_by(&stat) {
+        return Ok(false);
+    }
+    store::put(disk, &files.identity, &bytes)?;
+    Ok(true)
+}
+
 fn conf(config: &Config) -> String {
     let pem = config.ca.is_some().then_some(config.files.pem.path.as_path());
     identity::conf(&config.account, &config.appliance_url, pem, &config.files.identity.path)

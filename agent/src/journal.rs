@@ -33,6 +33,8 @@ pub mod event {
     pub const VERIFY_FAILED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d47";
     /// The identity on disk authenticates.
     pub const VERIFIED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d48";
+    /// The identity file had another owner, group or mode than it shall have.
+    pub const ACCESS_MENDED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d49";
 }
 
 /// How many lines may wait for the journal.

@@ -31,6 +31,16 @@ pub struct Target {
     pub group: Option<u32>,
 }
 
+impl Target {
+    /// Whether a file has the owner, group and mode that it shall have.
+    #[must_use]
+    pub fn is_met_by(&self, file: &Stat) -> bool {
+        let owner = self.owner.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+        let group = self.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
+        file.st_mode & 0o7777 == self.mode && file.st_uid == owner && file.st_gid == group
+    }
+}
+
 /// Why a file could not be read or written. The target is as it was.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
@@ -218,7 +228,15 @@ pub fn remove(disk: &impl Disk, path: &Path) -> Result<(), Error> {
 /// # Errors
 /// When it is something else, larger, or cannot be read.
 pub fn read(path: &Path, most: usize) -> Result<Option<Vec<u8>>, Error> {
-    Ok(read_with(path, most, OFlags::NOFOLLOW)?.map(|(bytes, _)| bytes))
+    Ok(read_own_with_stat(path, most)?.map(|(bytes, _)| bytes))
+}
+
+/// The same, and whose the file is that was read.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_own_with_stat(path: &Path, most: usize) -> Result<Option<(Vec<u8>, Stat)>, Error> {
+    read_with(path, most, OFlags::NOFOLLOW)
 }
 
 /// The same for a file of the operator's, which may well be a link.

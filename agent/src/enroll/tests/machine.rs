@@ -126,6 +126,44 @@ fn what_is_on_the_disk_is_tried_before_a_redeem() {
 }
 
 #[test]
+fn the_identitys_owner_group_and_mode_are_kept() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+    let scene = Scene::new();
+    scene.run().unwrap();
+    let path = &scene.config.files.identity.path;
+    let good = scene.identity();
+    let looks = || std::fs::metadata(path).map(|m| (m.mode() & 0o7777, m.uid(), m.gid(), m.ino())).unwrap();
+    let expect = looks();
+    let check = |on: &Scene, mended: bool| {
+        let before = looks();
+        assert!(matches!(on.run(), Ok(Outcome::NothingToDo(_))));
+        assert!(on.calls.borrow().is_empty(), "{:?}", on.calls);
+        assert_eq!(on.identity(), good);
+        assert_eq!(looks().3 != before.3, mended, "{before:?}");
+    };
+    check(&scene, false);
+    for mode in [0o644, 0o666, 0o4600, 0o400] {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+        check(&scene, true);
+        assert_eq!(looks().0, expect.0);
+    }
+    if rustix::process::geteuid().is_root() {
+        for (owner, group) in [(Some(65534), None), (None, Some(50))] {
+            chown(path, owner, group).unwrap();
+            check(&scene, true);
+            assert_eq!((looks().1, looks().2), (expect.1, expect.2));
+        }
+    }
+    // Nor is it left as it was when the configuration says otherwise now.
+    let mut config = scene.config.clone();
+    config.files.identity.mode = 0o640;
+    let path = config.files.identity.path.clone();
+    let scene = Scene { config, ..scene };
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o7777, 0o640);
+}
+
+#[test]
 fn a_clone_drops_its_parents_identity_and_enrolls_as_itself() {
     let scene = Scene::new();
     scene.run().unwrap();
