@@ -8,7 +8,6 @@ pub mod binding;
 mod cli;
 pub mod config;
 mod console;
-pub mod dumps;
 pub mod effects;
 pub mod enroll;
 pub mod facts;

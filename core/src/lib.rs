@@ -7,6 +7,7 @@
 pub mod aws;
 pub mod conjur;
 pub mod door;
+pub mod dumps;
 pub mod error;
 pub mod name;
 pub mod retry;

@@ -23,6 +23,8 @@ use std::process::ExitCode;
 /// Runs the program: as a Lambda function where Lambda's environment says so, else as a command.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything is read that could be a secret. Where it is not allowed, a rotation is worth more.
+    let _core_dumps_stay = imprint_core::dumps::forbid();
     // One thread is enough for work that waits for servers.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
