@@ -2,8 +2,9 @@
 //! it shall be.
 //!
 //! [`put`] writes a temporary file beside the target, gives it owner and mode before the first byte,
-//! flushes it, renames it over the target and flushes the directory. Whatever fails, the target stays
-//! as it was and the temporary file goes. The system calls are behind [`Disk`], so that a test can
+//! flushes it, renames it over the target and flushes the directory. Whatever fails before the rename,
+//! the target stays as it was and the temporary file goes; when the last flush fails, the new file is
+//! there, whole, and may be the old one again after a power failure. The system calls are behind [`Disk`], so that a test can
 //! let any one of them fail.
 
 pub mod disk;
@@ -41,7 +42,7 @@ impl Target {
     }
 }
 
-/// Why a file could not be read or written. The target is as it was.
+/// Why a file could not be read or written.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     /// A system call failed.
@@ -145,7 +146,8 @@ impl Classified for Error {
 /// Writes `bytes` to the target, so that a crash at any moment leaves the old file or the new one.
 ///
 /// # Errors
-/// When the target or its directory is not fit, or a system call fails; the target is then as it was.
+/// When the target or its directory is not fit, or a system call fails. The target is then as it was,
+/// but where flushing the directory is what failed.
 pub fn put(disk: &impl Disk, target: &Target, bytes: &[u8]) -> Result<(), Error> {
     let place = Place::open(disk, &target.path)?;
     let draft = place.draft(target, bytes)?;

@@ -1,7 +1,7 @@
 //! A [`Door`] is the way to one server: an HTTP client whose next connection may already be open.
 //!
-//! Both our own calls and the AWS SDK go through it, so there is one TLS configuration, one proxy
-//! rule and one place that never follows a redirect. Retries are not made here.
+//! Both our own calls and the AWS SDK go through it, so there is one TLS configuration, one place
+//! that decides on proxies and one that never follows a redirect. Retries are not made here.
 
 use crate::error::{Class, Classified};
 use crate::name::ApplianceUrl;

@@ -2,7 +2,7 @@
 //!
 //! No command line, no Lambda, no systemd, no files: those are the programs'. The sealed token
 //! ([`sealed`]) is their only contract; the calls to Conjur ([`conjur`]) and AWS ([`aws`]) are here so
-//! that both speak them alike.
+//! that both speak them alike, and so is what both do to keep secrets ([`token`], [`dumps`]).
 
 pub mod aws;
 pub mod conjur;

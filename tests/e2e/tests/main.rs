@@ -17,6 +17,7 @@ mod emulator;
 mod genuine;
 mod journey;
 mod lambda;
+mod process;
 mod readers;
 
 use imprint_e2e::{Programs, Site};

@@ -1,0 +1,35 @@
+//! What can be seen of a running program from outside: nothing that would let its memory be kept.
+
+use crate::published;
+use imprint_stack::fault::{Fault, FaultKind};
+use std::fs;
+use std::process::{Child, Command, Stdio};
+
+/// Starts a program that soon waits for a server which never answers, and looks at it then.
+fn check(command: &mut Command, waits: impl Fn() -> bool) {
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    while !waits() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    let ended = child.try_wait().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(ended, None, "it ended before it could be looked at");
+    let limits = limits.unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(values, ["0", "0"], "{core}");
+}
+
+#[test]
+fn neither_program_leaves_a_core_dump() {
+    let site = published();
+    let machine = site.machine("web");
+    machine.imds.inject(Fault::on("imds:token", FaultKind::Hang).forever());
+    check(&mut machine.imprint(&["enroll"]), || !machine.imds.log().is_empty());
+
+    site.stack.conjur.clear_log();
+    site.stack.conjur.inject(Fault::on("authenticate", FaultKind::Hang).forever());
+    check(&mut site.rotator(&["rotate"]), || !site.stack.conjur.log().is_empty());
+}
