@@ -101,6 +101,15 @@ impl Classified for Error {
             Self::Imds(error) => error.retry_after(),
         }
     }
+
+    fn is_pushback(&self) -> bool {
+        match self {
+            Self::Aws(error) => error.is_pushback(),
+            Self::Conjur(error) => error.is_pushback(),
+            Self::Door(error) => error.is_pushback(),
+            Self::Imds(error) => error.is_pushback(),
+        }
+    }
 }
 
 /// What to do where the failure itself does not tell.

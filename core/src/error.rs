@@ -96,6 +96,12 @@ pub trait Classified: std::error::Error {
     fn retry_after(&self) -> Option<std::time::Duration> {
         None
     }
+
+    /// Whether a server has more to do than it can (429, 503, a time-out), so that everybody should
+    /// come back over a longer time.
+    fn is_pushback(&self) -> bool {
+        false
+    }
 }
 
 /// The error and everything below it, joined by `: `, each said once.

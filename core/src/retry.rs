@@ -2,6 +2,9 @@
 //!
 //! Whether an operation may be repeated is not decided here. Each call passes its own `again` and
 //! says in a comment why, since redeem and rotate are not neutral.
+//!
+//! A server that a whole fleet asks at once is called through [`Retry::turn`] and
+//! [`Retry::run_spread`]: there a pushback is answered by a wait over a window, which widens with each.
 
 use crate::error::{Classified, chain};
 use std::cell::{Cell, RefCell};
@@ -11,17 +14,26 @@ use tokio::time::{Instant, sleep};
 /// The first pause is drawn from zero to this.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// No pause is drawn from more than zero to this.
+/// No pause is drawn from more than zero to this, but of a spread call.
 const MOST: Duration = Duration::from_secs(20);
 
 /// The longest that a server's `Retry-After` is believed.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
+/// The narrowest window that a pushback is spread over, also where none is configured.
+const NARROWEST: Duration = Duration::from_secs(15);
+
+/// What each pushback multiplies the window by. A small factor would have a fleet whose window is far
+/// too short ask again and again before it is wide enough.
+const WIDENS: u32 = 4;
+
 /// A deadline and a budget, shared by every operation of one run.
 #[derive(Debug)]
 pub struct Retry {
+    start: Instant,
     deadline: Instant,
     repeats: Cell<u32>,
+    pushbacks: Cell<u32>,
     random: RefCell<fastrand::Rng>,
 }
 
@@ -36,9 +48,10 @@ impl Retry {
     #[must_use]
     pub fn with_random(within: Duration, repeats: u32, random: fastrand::Rng) -> Self {
         // A deadline beyond what the clock can say is as good as a year away.
-        let now = Instant::now();
-        let deadline = now.checked_add(within).unwrap_or(now + Duration::from_secs(31_536_000));
-        Self { deadline, repeats: Cell::new(repeats), random: RefCell::new(random) }
+        let start = Instant::now();
+        let deadline = start.checked_add(within).unwrap_or(start + Duration::from_secs(31_536_000));
+        let (repeats, pushbacks, random) = (Cell::new(repeats), Cell::new(0), RefCell::new(random));
+        Self { start, deadline, repeats, pushbacks, random }
     }
 
     /// What is left until the deadline.
@@ -56,7 +69,57 @@ impl Retry {
         &self,
         what: &str,
         again: impl Fn(&E) -> bool,
+        call: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.repeat(what, again, call, |attempt, error| self.back_off(attempt, MOST, error.retry_after()))
+            .await
+    }
+
+    /// The same at a server that a whole fleet may be asking: after a pushback
+    /// ([`Classified::is_pushback`]) the next try lies anywhere in the window, each further pushback of
+    /// this run widens the window, and the back-off after other failures grows up to the window too, so
+    /// that a server which was away is not met by everybody at once.
+    ///
+    /// # Errors
+    /// The last error of `call`.
+    pub async fn run_spread<T, E: Classified>(
+        &self,
+        what: &str,
+        window: Duration,
+        again: impl Fn(&E) -> bool,
+        call: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let pause = |attempt, error: &E| {
+            if !error.is_pushback() {
+                return self.back_off(attempt, MOST.max(self.within_reach(window)), error.retry_after());
+            }
+            self.pushbacks.set(self.pushbacks.get().saturating_add(1));
+            let seen =
+                Seen { pushbacks: self.pushbacks.get(), run: self.start.elapsed(), left: self.remaining() };
+            pushed_back(window, &seen, error.retry_after(), self.random.borrow_mut().f64())
+        };
+        self.repeat(what, again, call, pause).await
+    }
+
+    /// Waits for this host's turn in a wave of boots: anywhere in the window. Once a run, before its
+    /// first spread call; without a window it does not wait.
+    pub async fn turn(&self, what: &str, window: Duration) {
+        let pause = self.within_reach(window).mul_f64(self.random.borrow_mut().f64());
+        if pause > Duration::ZERO {
+            log::info!(
+                target: "imprint::retry", window_s = window.as_secs(), pause_ms = pause.as_millis() as u64;
+                "{what} waits {} s for its turn in a window of {} s", pause.as_secs(), window.as_secs()
+            );
+            sleep(pause).await;
+        }
+    }
+
+    async fn repeat<T, E: Classified>(
+        &self,
+        what: &str,
+        again: impl Fn(&E) -> bool,
         mut call: impl AsyncFnMut() -> Result<T, E>,
+        pause: impl Fn(u32, &E) -> Duration,
     ) -> Result<T, E> {
         let mut attempt = 0;
         loop {
@@ -68,7 +131,7 @@ impl Retry {
             if !again(&error) {
                 return Err(error);
             }
-            let pause = self.pause(attempt, error.retry_after());
+            let pause = pause(attempt, &error);
             // Sleeping through the deadline would only make the answer late.
             if pause >= self.remaining() || !self.spend() {
                 return Err(error);
@@ -83,10 +146,15 @@ impl Retry {
 
     /// Full jitter over a doubling span; at least what the server asked for, with jitter on top, so
     /// that a fleet told "60 s" does not come back as one.
-    fn pause(&self, attempt: u32, asked: Option<Duration>) -> Duration {
-        let span = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(MOST);
+    fn back_off(&self, attempt: u32, most: Duration, asked: Option<Duration>) -> Duration {
+        let span = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
         let drawn = span.mul_f64(self.random.borrow_mut().f64());
         asked.map_or(drawn, |asked| asked.min(LONGEST_ASKED) + drawn)
+    }
+
+    /// A window may be longer than a run; what comes after the wait needs time as well.
+    fn within_reach(&self, window: Duration) -> Duration {
+        window.min(self.remaining() / 10 * 9)
     }
 
     fn spend(&self) -> bool {
@@ -96,73 +164,31 @@ impl Retry {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::Class;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("no")]
-    struct No(Class, Option<Duration>);
-
-    impl Classified for No {
-        fn class(&self) -> Class {
-            self.0
-        }
-
-        fn retry_after(&self) -> Option<Duration> {
-            self.1
-        }
-    }
-
-    /// Runs a call that fails `failures` times; says how often it was called, how it ended and how
-    /// much virtual time went by.
-    fn check(retry: impl Fn() -> Retry, failures: u32, error: impl Fn() -> No) -> (u32, bool, Duration) {
-        let runtime =
-            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(async {
-            let (retry, start, mut calls) = (retry(), Instant::now(), 0);
-            let end = retry
-                .run(
-                    "it",
-                    |e: &No| e.class() == Class::Transient,
-                    async || {
-                        calls += 1;
-                        if calls <= failures { Err(error()) } else { Ok(()) }
-                    },
-                )
-                .await;
-            (calls, end.is_ok(), start.elapsed())
-        })
-    }
-
-    const HOUR: Duration = Duration::from_secs(3600);
-    const TRANSIENT: fn() -> No = || No(Class::Transient, None);
-
-    #[test]
-    fn repeats_until_it_works() {
-        let (calls, ok, _) = check(|| Retry::new(HOUR, 10), 4, TRANSIENT);
-        assert_eq!((calls, ok), (5, true));
-    }
-
-    #[test]
-    fn stops_at_the_budget_at_the_deadline_and_at_a_no() {
-        let (calls, ok, _) = check(|| Retry::new(HOUR, 3), 99, TRANSIENT);
-        assert_eq!((calls, ok), (4, false));
-        let (_, ok, took) = check(|| Retry::new(Duration::from_secs(30), u32::MAX), 9999, TRANSIENT);
-        assert!(!ok && took <= Duration::from_secs(30), "{took:?}");
-        let (calls, ok, _) = check(|| Retry::new(HOUR, 3), 99, || No(Class::Refused, None));
-        assert_eq!((calls, ok), (1, false));
-    }
-
-    #[test]
-    fn pauses_are_spread_bounded_and_as_long_as_the_server_asked() {
-        let pauses: Vec<Duration> = (0..200).map(|i| Retry::new(HOUR, 1).pause(i % 40 + 1, None)).collect();
-        assert!(pauses.iter().all(|p| *p <= MOST));
-        assert!(pauses.iter().any(|p| *p > MOST / 2) && pauses.iter().any(|p| *p < FIRST));
-        let asked = |seconds| Retry::new(HOUR, 1).pause(1, Some(Duration::from_secs(seconds)));
-        assert!((Duration::from_secs(10)..=Duration::from_secs(10) + FIRST).contains(&asked(10)));
-        assert!(asked(1_000_000_000) <= LONGEST_ASKED + FIRST);
-        assert!(asked(0) <= FIRST);
-    }
+/// What a run has seen when it is pushed back.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    /// How often, this time included.
+    pushbacks: u32,
+    /// How long it has been running.
+    run: Duration,
+    /// How long it may go on.
+    left: Duration,
 }
+
+/// How long to wait after a pushback; `drawn` is from 0 to 1.
+///
+/// The widened window is counted from the start of the run, not from now: the hosts of one wave started
+/// together, so all of them then end within it, and those that were pushed back late do not trail behind
+/// by a window. It ends a tenth of the run before the deadline.
+fn pushed_back(window: Duration, seen: &Seen, asked: Option<Duration>, drawn: f64) -> Duration {
+    let wide = window.max(NARROWEST).saturating_mul(WIDENS.saturating_pow(seen.pushbacks));
+    let end = wide.min((seen.run + seen.left) / 10 * 9);
+    let span = end.saturating_sub(seen.run).max(NARROWEST);
+    // What the server asked for counts first; then the span goes on from there, as far as there is room.
+    let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
+    let room = seen.left.saturating_sub(asked) / 10 * 9;
+    asked + span.min(room).mul_f64(drawn)
+}
+
+#[cfg(test)]
+mod tests;

@@ -146,6 +146,15 @@ impl Classified for Error {
         }
     }
 
+    fn is_pushback(&self) -> bool {
+        match self {
+            // 504: whatever stands in front of Conjur gave up waiting for it.
+            Self::Status { status, .. } => matches!(status, 429 | 503 | 504),
+            Self::Interrupted { source, .. } | Self::Unreachable { source, .. } => source.is_timeout(),
+            Self::TooLarge { .. } | Self::Unexpected { .. } => false,
+        }
+    }
+
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
