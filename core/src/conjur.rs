@@ -1,4 +1,4 @@
-//! The calls to Conjur: authenticate, mint, list, revoke, redeem, rotate a key, whoami, may.
+//! The calls to Conjur: health, authenticate, mint, list, revoke, redeem, rotate a key, whoami, may.
 //!
 //! Each call is one request and one check of its reply. Nothing is retried here, since only the
 //! caller knows what a repeat would do; [`Error::is_unknown_outcome`] tells it whether the server may have
@@ -9,10 +9,12 @@
 //! the two differ, the stricter reading is used.
 
 mod error;
+mod health;
 pub mod reply;
 mod wire;
 
 pub use error::Error;
+pub use health::{Health, Role};
 
 use crate::door::Door;
 use crate::name::{Account, ApplianceUrl, FactoryId, HostId, full_id};
@@ -113,6 +115,16 @@ impl Conjur {
     /// Opens a connection for the next call.
     pub async fn open(&self) {
         self.door.open(self.url.as_str()).await;
+    }
+
+    /// `GET /health` of the whole server, below no path: an Enterprise server's word on its replication,
+    /// without any privilege. `None`: the server has no such page, as the open-source one.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn health(&self) -> Result<Option<Health>, Error> {
+        let reply = self.send_to(&self.origin(), "health", Method::GET, "/health", None, Body::None).await?;
+        reply.health()
     }
 
     /// `POST /authn/{account}/{login}/authenticate`: an API key for an access token of 8 minutes.

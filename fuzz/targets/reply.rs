@@ -28,6 +28,7 @@ fuzz_target!(|data: &[u8]| {
     taken(reply().factories(&"myorg".parse().expect("an account")));
     taken(reply().redeemed());
     taken(reply().api_key());
+    taken(reply().health());
     if let Some(token) = taken(reply().access_token()) {
         assert_eq!(token.expose(), data);
     }

@@ -91,8 +91,21 @@ impl Conjur {
         authorization: Option<HeaderValue>,
         body: Body,
     ) -> Result<Reply, Error> {
+        self.send_to(self.url().as_str(), operation, method, path, authorization, body).await
+    }
+
+    /// The same below another URL of this server.
+    pub(super) async fn send_to(
+        &self,
+        base: &str,
+        operation: &'static str,
+        method: Method,
+        path: &str,
+        authorization: Option<HeaderValue>,
+        body: Body,
+    ) -> Result<Reply, Error> {
         let server = self.server();
-        let url = Zeroizing::new(format!("{}{path}", self.url()));
+        let url = Zeroizing::new(format!("{base}{path}"));
         let mut request = self.door.client().request(method, url.as_str()).timeout(TIMEOUT);
         if let Some(header) = authorization {
             request = request.header(AUTHORIZATION, header);
@@ -126,6 +139,12 @@ impl Conjur {
         }
         let retry_after = response.headers().get(RETRY_AFTER).and_then(seconds);
         Ok(Reply { operation, server, status: response.status().as_u16(), retry_after, text })
+    }
+
+    /// Scheme, host and port.
+    pub(super) fn origin(&self) -> String {
+        let scheme = self.url().as_str().split_once("://").map_or("https", |(scheme, _)| scheme);
+        format!("{scheme}://{}", self.server())
     }
 
     /// Host and port, for messages.

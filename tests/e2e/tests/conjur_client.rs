@@ -1,6 +1,6 @@
 //! core's Conjur client against the stand-in, over TLS: the good path, each refusal, each fault.
 
-use imprint_core::conjur::{Conjur, Error, Mint, Revoked};
+use imprint_core::conjur::{Conjur, Error, Mint, Revoked, Role};
 use imprint_core::door::{CaBundle, Door, Trust};
 use imprint_core::error::chain;
 use imprint_core::name::FactoryId;
@@ -8,6 +8,7 @@ use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Token};
 use imprint_core::{Class, Classified};
 use imprint_stack::ca::Ca;
+use imprint_stack::conjur::Health;
 use imprint_stack::fault::{Fault, FaultKind};
 use imprint_stack::{Options, Stack};
 use ipnet::IpNet;
@@ -46,6 +47,25 @@ async fn minted(conjur: &Conjur, with: &AccessToken, factory: &FactoryId, cidr: 
     let expires_at = now.plus(Duration::from_secs(3600));
     let mut tokens = ok(conjur.mint(with, &Mint { factory, expires_at, cidr, count: 1, now }).await);
     tokens.remove(0).token
+}
+
+#[test]
+fn the_health_of_an_enterprise_server_and_of_one_that_tells_none() {
+    let stack = stack();
+    let conjur = client(&stack, &stack.ca.pem());
+    let ask = || ok(block_on(conjur.health()));
+    assert_eq!(ask(), None);
+    stack
+        .conjur
+        .service()
+        .configure(|s| s.health = Some(Health::Leader { position: 5000, lags: vec![0, 120] }));
+    let leader = ask().unwrap();
+    assert_eq!((leader.ok, leader.role, leader.lag_bytes), (true, Role::Leader, Some(120)));
+    stack.conjur.service().configure(|s| s.health = Some(Health::Follower { position: 4000 }));
+    let follower = ask().unwrap();
+    assert_eq!((follower.role, follower.behind(&leader)), (Role::Follower, Some(1000)));
+    stack.conjur.service().configure(|s| s.health = Some(Health::Unwell));
+    assert_eq!(ask().map(|health| (health.ok, health.role)), Some((false, Role::Unknown)));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use http::header::{ACCEPT, USER_AGENT};
 use serde_json::json;
 
+use super::Health;
 use super::calendar::with_millis;
 use super::reply::{Answer, Reply};
 use super::routes::Context;
@@ -58,6 +59,33 @@ pub(super) fn authenticator_status(context: &Context<'_>) -> Answer {
     }
     let error = "#<Errors::Authentication::StatusNotSupported: CONJ00056E Status check not supported for authenticator 'authn'>";
     Err(Reply::json(501, &json!({"status": "error", "error": error})))
+}
+
+/// `GET /health` of an Enterprise server.
+pub(super) fn health(health: &Health) -> Reply {
+    let services = json!({"possum": "ok", "ui": "ok", "ok": true});
+    let page = |replication: serde_json::Value| {
+        let database = json!({"ok": true, "connect": {"main": "ok"}, "replication_status": replication});
+        Reply::json(200, &json!({"services": services, "database": database, "ok": true}))
+    };
+    match health {
+        Health::Leader { position, lags } => page(json!({
+            "pg_stat_replication": lags
+                .iter()
+                .map(|lag| json!({"application_name": "follower", "state": "streaming", "replication_lag_bytes": lag}))
+                .collect::<Vec<_>>(),
+            "pg_current_xlog_location": format!("0/{position:X}"),
+            "pg_current_xlog_location_bytes": position,
+        })),
+        Health::Follower { position } => page(json!({
+            "pg_last_xlog_replay_location": format!("0/{position:X}"),
+            "pg_last_xlog_replay_location_bytes": position,
+        })),
+        Health::Unwell => {
+            let services = json!({"possum": "error", "ui": "ok", "ok": false});
+            Reply::json(502, &json!({"services": services, "ok": false}))
+        }
+    }
 }
 
 /// `OPTIONS`, as load balancers ask.

@@ -62,10 +62,31 @@ pub struct Settings {
     pub host_factories_enabled: bool,
     /// `true`: every request is answered with 500.
     pub database_down: bool,
+    /// What `/health` says: an Enterprise server. `None`: the open-source one, which has no such page.
+    pub health: Option<Health>,
     /// Life of an access token of a host.
     pub host_token_ttl: Duration,
     /// Life of an access token of a user.
     pub user_token_ttl: Duration,
+}
+
+/// What an Enterprise server says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// Its position in its own log, and how far each of its followers is behind, in bytes.
+    Leader {
+        /// What it has written.
+        position: u64,
+        /// One for each follower.
+        lags: Vec<u64>,
+    },
+    /// Its position in the leader's log.
+    Follower {
+        /// What it has replayed.
+        position: u64,
+    },
+    /// Something is not well; said with 502.
+    Unwell,
 }
 
 impl Default for Settings {
@@ -75,6 +96,7 @@ impl Default for Settings {
             api_key_default: true,
             host_factories_enabled: true,
             database_down: false,
+            health: None,
             host_token_ttl: Duration::from_secs(480),
             user_token_ttl: Duration::from_secs(480),
         }

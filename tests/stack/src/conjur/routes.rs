@@ -95,6 +95,12 @@ fn run(conjur: &Conjur, request: &Request) -> Answer {
     if settings.database_down {
         return Err(info::outage(request));
     }
+    // The appliance answers this one in front of the application.
+    if let Some(health) =
+        settings.health.as_ref().filter(|_| request.method == Method::GET && path == "/health")
+    {
+        return Ok(info::health(health));
+    }
     let ip = origin::client_ip(request.peer.ip(), &request.headers, &settings.trusted_proxies)?;
     let now_ms = conjur.clock.now_ms();
     let bearer = filter(conjur, request, now_ms.div_euclid(1000))?;
@@ -198,7 +204,8 @@ pub(super) fn name(request: &Request) -> &'static str {
         (_, ["secrets"]) => "secrets_batch",
         (_, ["secrets", ..]) => "secret",
         ("GET", ["whoami"]) => "whoami",
-        (_, [] | ["authenticators" | "info" | "health"]) => "info",
+        (_, ["health"]) => "health",
+        (_, [] | ["authenticators" | "info"]) => "info",
         _ => "other",
     }
 }
