@@ -43,6 +43,11 @@ test: peers ## runs every test: Rust, end to end, the peers
 	$(CARGO) test --locked --workspace
 	$(peers)/python -m unittest discover --start-directory tests/peers
 
+.PHONY: test-root
+test-root: cc ## the tests that need root or namespaces; builds as you, runs with sudo
+	@$(need) python strace e2fsprogs util-linux
+	bash tests/root/run.sh
+
 .PHONY: check
 check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness
 	$(CARGO) fmt --all --check

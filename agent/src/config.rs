@@ -283,10 +283,10 @@ impl Files {
         }
         let (owner, group) = (owner?, group?);
         Some(Self {
-            identity: Target { path: identity?, mode: mode?.0, owner, group },
+            identity: Target { path: identity?, mode: mode?.0, owner, group, label: None },
             // These two hold no secret, and every user's client reads them.
-            conf: Target { path: conf?, mode: 0o644, owner: None, group: None },
-            pem: Target { path: pem?, mode: 0o644, owner: None, group: None },
+            conf: Target { path: conf?, mode: 0o644, owner: None, group: None, label: None },
+            pem: Target { path: pem?, mode: 0o644, owner: None, group: None, label: None },
             state_dir: state_dir?,
         })
     }

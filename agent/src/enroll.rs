@@ -85,7 +85,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     async fn under_lock(&self) -> Result<Outcome, Error> {
         let wanted = made_for(self.config);
         let state = state::read(&self.config.files.state_dir)?;
-        let identity = files::on_disk(&self.config.files)?;
+        let identity = files::on_disk(self.config)?;
         let mut known = Known { here: None, wanted: &wanted, state: &state, identity: &identity };
 
         // The firmware tells without a request; the metadata service is asked only where it cannot.
@@ -185,7 +185,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
 
     /// The identity of a cloned image belongs to its parent: it goes, and no copy is kept.
     fn forget_parent(&self, parent: &str, here: &InstanceId) -> Result<(), Error> {
-        store::remove(self.disk, &self.config.files.identity.path)?;
+        files::remove(self.disk, self.config)?;
         log::warn!(
             target: "imprint", MESSAGE_ID = event::PARENTS_IDENTITY_REMOVED, parent, instance_id = here.as_str();
             "{here} was made from an image of {parent}: its identity is removed"
@@ -337,7 +337,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// Authenticates with the bytes that are on the disk, at the leader and then where clients go.
     /// `None` when the leader says 401. Repeated: it changes nothing.
     async fn authenticates(&self, host: &HostId) -> Result<Option<AccessToken>, Error> {
-        let identity = files::read_back(&self.config.files)?;
+        let identity = files::read_back(self.config)?;
         if identity.host_id != *host || identity.appliance_url != self.config.appliance_url {
             return Err(Error::ChangedOnDisk);
         }

@@ -50,7 +50,8 @@ impl Classified for Error {
 ///
 /// # Errors
 /// When it cannot be read, or is no plain file.
-pub fn on_disk(files: &Files) -> Result<OnDisk, store::Error> {
+pub fn on_disk(config: &Config) -> Result<OnDisk, store::Error> {
+    let files = &config.files;
     let bytes = match store::read(&files.identity.path, identity::LARGEST) {
         Ok(Some(bytes)) => Zeroizing::new(bytes),
         Ok(None) => return Ok(OnDisk::Missing),
@@ -71,7 +72,8 @@ pub fn on_disk(files: &Files) -> Result<OnDisk, store::Error> {
 ///
 /// # Errors
 /// When there is none, or it cannot be read or used.
-pub fn read_back(files: &Files) -> Result<Identity, Error> {
+pub fn read_back(config: &Config) -> Result<Identity, Error> {
+    let files = &config.files;
     let path = || files.identity.path.display().to_string();
     let bytes =
         store::read(&files.identity.path, identity::LARGEST)?.ok_or_else(|| Error::Missing(path()))?;
@@ -106,6 +108,14 @@ pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(
     }
     store::put(disk, &config.files.conf, conf(config).as_bytes())?;
     Ok(store::put(disk, &config.files.identity, identity.to_netrc().as_bytes())?)
+}
+
+/// Removes the identity, and no copy is kept. What holds no secret stays.
+///
+/// # Errors
+/// When it is no plain file, or cannot be removed.
+pub fn remove(disk: &impl Disk, config: &Config) -> Result<(), Error> {
+    Ok(store::remove(disk, &config.files.identity.path)?)
 }
 
 /// Writes pem and conf where they are gone. Ones that are there are left alone, whatever they say:

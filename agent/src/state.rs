@@ -191,7 +191,7 @@ pub fn prove_writable<'a, D: Disk>(disk: &'a D, directory: &Path) -> Result<Writ
 }
 
 fn target(directory: &Path) -> Target {
-    Target { path: directory.join("state.json"), mode: 0o600, owner: None, group: None }
+    Target { path: directory.join("state.json"), mode: 0o600, owner: None, group: None, label: None }
 }
 
 mod second {

@@ -48,7 +48,7 @@ impl Status {
     /// When the state or the identity cannot be read at all.
     pub fn of(config: &Config, wanted: &MadeFor) -> Result<Self, store::Error> {
         let state = state::read(&config.files.state_dir)?;
-        let identity = files::on_disk(&config.files)?;
+        let identity = files::on_disk(config)?;
         let here = facts::offline(&config.sys_root);
         let known = Known { here: here.as_ref(), wanted, state: &state, identity: &identity };
         let next = next_step(&known);

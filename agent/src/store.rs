@@ -30,6 +30,9 @@ pub struct Target {
     pub owner: Option<u32>,
     /// Group id; `None` for the one that the program runs as.
     pub group: Option<u32>,
+    /// The SELinux label of a file that is new; `None` for what the kernel gives one of this directory.
+    /// A file that is there keeps its label.
+    pub label: Option<String>,
 }
 
 impl Target {

@@ -108,7 +108,7 @@ async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<H
     {
         return Err(Error::Parents { made_for: state.instance_id, here: here.to_string() });
     }
-    let identity = files::read_back(&config.files)?;
+    let identity = files::read_back(config)?;
     if identity.appliance_url != config.appliance_url {
         let (is, configured) = (identity.appliance_url.to_string(), config.appliance_url.to_string());
         return Err(Error::Other { is, configured });

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the build and the tests call is there: need.sh cc | cxx | curl | jq | python ...
+# Makes sure that what the build and the tests call is there: need.sh cc | cxx | curl | jq | python |
+# strace | e2fsprogs | util-linux ...
 #
 # On Debian and its kin it installs the missing packages when it may (root, or sudo that asks
 # for nothing). Elsewhere, or when it may not, it prints the exact command and fails.
@@ -21,6 +22,10 @@ compiles() { # compiles COMPILER LANGUAGE
         | "$1" -x "$2" - -o /dev/null 2>/dev/null
 }
 
+has() { # has PROGRAM...: also where only root's PATH leads
+    (PATH=$PATH:/usr/sbin:/sbin && for program in "$@"; do command -v "$program" >/dev/null || exit 1; done)
+}
+
 # The interpreter for the peers: 3.11 or newer, able to make a virtual environment with pip.
 python_works() { # python_works INTERPRETER
     command -v "$1" >/dev/null \
@@ -31,13 +36,15 @@ for need in "$@"; do
     case $need in
     cc) compiles "${CC:-cc}" c || lacks "a C compiler" gcc libc6-dev ;;
     cxx) compiles "${CXX:-c++}" c++ || lacks "a C++ compiler" g++ libc6-dev ;;
-    curl | jq) command -v "$need" >/dev/null || lacks "$need" "$need" ;;
+    curl | jq | strace) command -v "$need" >/dev/null || lacks "$need" "$need" ;;
+    e2fsprogs) has mkfs.ext4 chattr || lacks "chattr and mkfs.ext4" e2fsprogs ;;
+    util-linux) has unshare setpriv mount || lacks "unshare and setpriv" util-linux mount ;;
     python)
         python_works python3 || python_works /usr/bin/python3 \
             || lacks "Python 3.11 with venv" python3 python3-venv
         ;;
     *)
-        echo "need.sh: unknown need '$need' (cc, cxx, curl, jq, python)" >&2
+        echo "need.sh: unknown need '$need' (cc, cxx, curl, jq, python, strace, e2fsprogs, util-linux)" >&2
         exit 64
         ;;
     esac

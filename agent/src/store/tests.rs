@@ -71,7 +71,7 @@ fn names(dir: &Path) -> Vec<String> {
 
 fn target(dir: &Path, mode: u32) -> Target {
     let own = rustix::process::geteuid().as_raw();
-    Target { path: dir.join("file"), mode, owner: Some(own), group: None }
+    Target { path: dir.join("file"), mode, owner: Some(own), group: None, label: None }
 }
 
 #[test]
@@ -170,7 +170,8 @@ fn what_is_no_plain_file_of_ours_is_refused() {
         assert_eq!(std::fs::read(&other).unwrap(), b"theirs");
     }
     let error =
-        put(&Real, &Target { path: "/".into(), mode: 0o600, owner: None, group: None }, b"").unwrap_err();
+        put(&Real, &Target { path: "/".into(), mode: 0o600, owner: None, group: None, label: None }, b"")
+            .unwrap_err();
     assert!(matches!(error, Error::Target { .. }), "{error}");
 }
 

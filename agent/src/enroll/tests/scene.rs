@@ -176,7 +176,7 @@ impl Scene {
     /// The key on disk is the one that Conjur takes.
     pub(super) fn is_enrolled(&self) -> bool {
         let state = matches!(state::read(&self.config.files.state_dir), Ok(Found::Good(s)) if s.phase == Phase::Enrolled);
-        let key = files::read_back(&self.config.files).ok().map(|i| i.api_key.expose().to_owned());
+        let key = files::read_back(&self.config).ok().map(|i| i.api_key.expose().to_owned());
         state && key.is_some() && key == *self.valid.borrow()
     }
 
