@@ -1,32 +1,45 @@
-//! The command line. No flag takes a secret, and nothing but [`run`] prints.
+//! The command line's one definition: parsing, help texts, man pages and completions come from it. No
+//! flag takes a secret. What the commands do is in [`run`].
 
-use crate::config::{Config, DEFAULT_PATH, Machine};
-use crate::effects::Real;
-use crate::enroll::{self, Outcome};
-use crate::journal::{self, event};
-use crate::status::Status;
-use crate::{console, store, verify};
-use clap::{Parser, Subcommand};
-use imprint_core::dumps;
-use imprint_core::error::chain;
+mod run;
+
+pub(crate) use run::run;
+
+use crate::config::DEFAULT_PATH;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use imprint_core::Class;
+use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::settings::{Value, duration};
-use imprint_core::{Class, Classified};
-use log::LevelFilter;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
 
-/// How long `verify` tries when nothing else is said: it is for timers.
-const VERIFY_WITHIN: Duration = Duration::from_secs(60);
+/// The definition, for whatever is made from it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
 
-/// Gives this EC2 instance its Conjur identity.
+/// Gives this EC2 instance its Conjur identity
 ///
-/// Exit codes: 0 enrolled or nothing to do; 64 usage; 65 something was tampered with; 69 nothing
-/// published, or expired; 70 a bug; 73 the disk; 75 may work in a moment; 76 a server does not speak
-/// its protocol; 77 refused; 78 configuration.
+/// At first boot, imprint fetches a sealed host factory token, unseals it with the instance's role, redeems
+/// it at Conjur and writes the files that Conjur's clients read. On an enrolled instance it does nothing.
 #[derive(Debug, Parser)]
-#[command(name = "imprint", version, max_term_width = 100)]
+#[command(
+    name = "imprint",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 100,
+    after_help = "imprint --help shows examples and the exit codes.",
+    after_long_help = after(
+        &[
+            ("imprint enroll", "at every boot, and whenever in doubt"),
+            ("imprint status", "what is known, without asking anybody"),
+            ("imprint verify", "whether the identity still authenticates"),
+        ],
+        "done, or nothing to do",
+        &EVERY_CLASS,
+    )
+)]
 struct Cli {
     /// The configuration file.
     #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_PATH)]
@@ -40,19 +53,61 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Enroll this instance, or find that there is nothing to do. Safe at any moment.
+    /// Enroll this instance, or find that there is nothing to do
+    ///
+    /// Safe at any moment, any number of times, and killed at any point: the next run comes to the same
+    /// end. What may pass is tried again until the deadline.
+    #[command(verbatim_doc_comment, after_help = more("enroll"), after_long_help = after(
+        &[
+            ("imprint enroll", "enroll, trying for as long as the configuration says"),
+            ("imprint enroll --deadline 2m", "the same, for two minutes at most"),
+        ],
+        "enrolled, or nothing to do",
+        &EVERY_CLASS,
+    ))]
     Enroll {
         /// How long to try, such as 15m; the configuration's deadline if left out.
         #[arg(long, value_name = "SPAN", value_parser = span)]
         deadline: Option<Duration>,
     },
-    /// Say what is known of the enrollment, without asking anybody.
+    /// Say what is known of the enrollment, without asking anybody
+    ///
+    /// It reads the configuration, the state and the identity file. It sends nothing and changes nothing.
+    #[command(verbatim_doc_comment, after_help = more("status"), after_long_help = after(
+        &[
+            ("imprint status", "a few lines for a person"),
+            ("imprint status --json", "the same for a program, with a version of its form"),
+        ],
+        "it was told, whatever it is",
+        &[(Class::Usage, ""), (Class::Bug, ""), (Class::Storage, ""), (Class::Config, "")],
+    ))]
     Status {
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Prove that the identity on disk authenticates.
+    /// Prove that the identity on disk authenticates
+    ///
+    /// It logs in to Conjur with the file's content, at the appliance that the file's readers use, and
+    /// notes the outcome for status. It changes nothing else. Fit for a timer.
+    #[command(verbatim_doc_comment, after_help = more("verify"), after_long_help = after(
+        &[
+            ("imprint verify", "exit code 0 or 77, for a timer or a health check"),
+            ("imprint verify --deadline 10s", "the same, for ten seconds at most"),
+        ],
+        "the identity authenticates",
+        &[
+            (Class::Usage, ""),
+            (Class::Tampered, "the identity is damaged, or it is another instance's or for another Conjur"),
+            (Class::Absent, "there is no identity"),
+            (Class::Bug, ""),
+            (Class::Storage, ""),
+            (Class::Transient, "Conjur does not answer; the identity may be good"),
+            (Class::Protocol, ""),
+            (Class::Refused, "Conjur says no"),
+            (Class::Config, ""),
+        ],
+    ))]
     Verify {
         /// How long to try, such as 1m.
         #[arg(long, value_name = "SPAN", value_parser = span)]
@@ -60,103 +115,8 @@ enum Command {
     },
 }
 
-/// Runs the command line of this process.
-pub(crate) fn run() -> ExitCode {
-    // Before anything is read that could be a secret.
-    let dumps = dumps::forbid();
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version are no errors; they go to standard output.
-            let _nobody_reads = error.print();
-            return if error.use_stderr() {
-                ExitCode::from(Class::Usage.exit_code())
-            } else {
-                ExitCode::SUCCESS
-            };
-        }
-    };
-    journal::start(if cli.verbose { LevelFilter::Debug } else { LevelFilter::Info });
-    if let Err(error) = dumps {
-        log::warn!(target: "imprint", "core dumps cannot be forbidden: {error}");
-    }
-    let end = start(&cli);
-    log::logger().flush();
-    match end {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(class) => ExitCode::from(class.exit_code()),
-    }
-}
-
-fn start(cli: &Cli) -> Result<(), Class> {
-    let config = Config::load(&cli.config, &Machine);
-    match &cli.command {
-        Command::Enroll { deadline } => {
-            let what = ("cannot enroll", event::FAILED);
-            let config = config.map_err(|e| fail(what, &e, console::automatic().as_deref()))?;
-            let console = config.console.clone().or_else(console::automatic);
-            let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
-            let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
-            let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
-            match block_on(enroll::enroll(&config, &real, &store::Real))?.map_err(|e| fail(&e))? {
-                Outcome::Enrolled(host) => {
-                    say(&format!(
-                        "{} is enrolled; its identity is in {}",
-                        host.login(),
-                        config.files.identity.path.display()
-                    ));
-                }
-                Outcome::NothingToDo(host) => say(&format!("host/{host} is enrolled already")),
-            }
-        }
-        Command::Status { json } => {
-            let what = ("cannot tell the status", event::FAILED);
-            let config = config.map_err(|e| fail(what, &e, None))?;
-            let status = Status::of(&config, &enroll::made_for(&config)).map_err(|e| fail(what, &e, None))?;
-            say(&if *json { status.to_json() } else { status.to_string() });
-        }
-        Command::Verify { deadline } => {
-            let what = ("cannot verify", event::VERIFY_FAILED);
-            let config = config.map_err(|e| fail(what, &e, None))?;
-            let real = Real::new(&config).map_err(|e| fail(what, &e, None))?;
-            let within = deadline.unwrap_or(VERIFY_WITHIN);
-            let host = block_on(verify::verify(&config, &real, &store::Real, within))?
-                .map_err(|e| fail(what, &e, None))?;
-            say(&format!("{} authenticates at {}", host.login(), config.appliance_url));
-        }
-    }
-    Ok(())
-}
-
-fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
-    // It fails only where the kernel gives no event queue.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let runtime = runtime.map_err(|error| {
-        log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "the runtime cannot be started: {error}");
-        Class::Bug
-    })?;
-    Ok(runtime.block_on(story))
-}
-
-/// Tells a person, the journal and, at boot, the console: what failed, why, and what to do.
-fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&std::path::Path>) -> Class {
-    let class = error.class();
-    let why = chain(error);
-    let hint = error.hint().unwrap_or_default();
-    log::error!(
-        target: "imprint::failure", MESSAGE_ID = id, class = class.as_str(), hint;
-        "{what}: {why}"
-    );
-    if let Some(device) = console {
-        console::tell(device, &format!("imprint: {what}: {why} ({class}); hint: {hint}"));
-    }
-    class
-}
-
-/// Answers the person who called. A pipe that nobody reads is no failure of ours.
-fn say(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _nobody_reads = writeln!(out, "{text}").and_then(|()| out.flush());
+fn more(command: &str) -> String {
+    format!("imprint {command} --help shows examples and the exit codes.")
 }
 
 fn span(text: &str) -> Result<Duration, String> {
@@ -167,11 +127,10 @@ fn span(text: &str) -> Result<Duration, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_line() {
-        Cli::command().debug_assert();
+        command().debug_assert();
         let check = |line: &str, good: bool| {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert_eq!(parsed.is_ok(), good, "{line}: {parsed:?}");
@@ -186,5 +145,37 @@ mod tests {
         check("imprint enroll --deadline soon", false);
         check("imprint enroll --token x", false);
         check("imprint rotate", false);
+    }
+
+    /// A person at a console has the help and nothing else.
+    #[test]
+    fn every_help_has_examples_that_parse_and_exit_codes() {
+        let check = |command: &mut clap::Command, name: &str| {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("\nExit codes:\n   0  "), "{name}: {help}");
+            for class in [Class::Usage, Class::Bug, Class::Config] {
+                assert!(help.contains(&format!("\n  {}  {class}: ", class.exit_code())), "{name}: {help}");
+            }
+            let (_, examples) = help.split_once("\nExamples:\n").unwrap();
+            let mut count = 0;
+            for line in examples.lines().take_while(|line| !line.is_empty()) {
+                let (line, what) = line.split_once(" # ").unwrap();
+                assert!(!what.is_empty());
+                // What is piped into the command is the shell's business.
+                let line =
+                    line.rsplit("| ").next().unwrap_or_default().split(" < ").next().unwrap_or_default();
+                Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+                count += 1;
+            }
+            assert!(count >= 1, "{name}");
+            assert!(command.render_help().to_string().contains("--help shows examples"), "{name}");
+        };
+        let mut all = command();
+        // Before help is a command too.
+        let names: Vec<String> = all.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        check(&mut all, "imprint");
+        for name in names {
+            check(all.find_subcommand_mut(&name).unwrap(), &name);
+        }
     }
 }

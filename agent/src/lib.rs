@@ -5,7 +5,7 @@
 //! benches run the real code.
 
 pub mod binding;
-mod cli;
+pub mod cli;
 pub mod config;
 mod console;
 pub mod effects;

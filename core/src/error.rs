@@ -59,6 +59,22 @@ impl Class {
         }
     }
 
+    /// What it means, for help texts and man pages.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Absent => "nothing is published yet, or it has expired",
+            Self::Bug => "an assumption of the program itself does not hold",
+            Self::Config => "a setting on this machine is wrong",
+            Self::Protocol => "a server does not speak its protocol",
+            Self::Refused => "a server understood and said no",
+            Self::Storage => "the local disk cannot be read or written",
+            Self::Tampered => "something was changed by somebody",
+            Self::Transient => "it may work in a moment",
+            Self::Usage => "the command line is wrong",
+        }
+    }
+
     /// The name in logs, metrics and `--json` output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -133,6 +149,7 @@ mod tests {
         let codes: BTreeSet<u8> = Class::ALL.iter().map(|c| c.exit_code()).collect();
         let names: BTreeSet<&str> = Class::ALL.iter().map(|c| c.as_str()).collect();
         assert_eq!((codes.len(), names.len()), (9, 9));
+        assert_eq!(Class::ALL.iter().map(|c| c.meaning()).collect::<BTreeSet<_>>().len(), 9);
         assert!(codes.iter().all(|c| (64..=78).contains(c)), "{codes:?}");
     }
 

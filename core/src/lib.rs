@@ -1,6 +1,6 @@
 //! What Imprint's agent and rotator must agree on, and nothing else.
 //!
-//! No command line, no Lambda, no systemd, no files: those are the programs'. The sealed token
+//! No command line (only the form of its help texts, [`help`]), no Lambda, no systemd, no files: those are the programs'. The sealed token
 //! ([`sealed`]) is their only contract; the calls to Conjur ([`conjur`]) and AWS ([`aws`]) are here so
 //! that both speak them alike, and so is what both do to keep secrets ([`token`], [`dumps`]).
 
@@ -9,6 +9,7 @@ pub mod conjur;
 pub mod door;
 pub mod dumps;
 pub mod error;
+pub mod help;
 pub mod name;
 pub mod retry;
 pub mod sealed;

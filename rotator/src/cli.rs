@@ -1,28 +1,41 @@
-//! The command line. What people read goes to standard output, problems and logs to standard error;
-//! the exit code is the worst class, after sysexits(3).
+//! The command line's one definition: parsing, help texts, man pages and completions come from it. No
+//! flag takes a secret. What the commands do is in [`run`].
 
-use crate::config::{self, Config};
-use crate::effects::{self, Effects as _, Real};
-use crate::logging::{self, Form};
-use crate::rotate::{self, Ask, Run};
-use crate::status::{self, Status};
-use clap::{Parser, Subcommand};
-use imprint_core::error::{Class, Classified, chain};
+mod run;
+
+pub(crate) use run::{failed_to_start, run};
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
-use std::ffi::OsString;
-use std::fmt;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
-use std::rc::Rc;
 
-/// Mints, seals and publishes Conjur host factory tokens.
+/// The definition, for whatever is made from it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Mints, seals and publishes Conjur host factory tokens
 ///
-/// Exit codes, the worst of all factories: 0 all is well; 64 usage; 65 something was tampered with; 69
-/// nothing published, or expired; 70 a bug; 73 the disk; 75 may work in a moment; 76 a server does not
-/// speak its protocol; 77 refused; 78 configuration.
+/// Where the environment is that of a Lambda function (AWS_LAMBDA_RUNTIME_API), the program serves Lambda
+/// and takes no arguments.
 #[derive(Debug, Parser)]
-#[command(name = "imprint-rotator", version, max_term_width = 100)]
+#[command(
+    name = "imprint-rotator",
+    version,
+    verbatim_doc_comment,
+    max_term_width = 100,
+    after_help = "imprint-rotator --help shows examples and the exit codes.",
+    after_long_help = after(
+        &[
+            ("imprint-rotator rotate", "every 15 minutes, from cron or a timer"),
+            ("imprint-rotator status", "what is published"),
+        ],
+        "all is well",
+        &EVERY_CLASS,
+    )
+)]
 struct Cli {
     /// The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names
     #[arg(long, global = true, value_name = "FILE")]
@@ -37,6 +50,18 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Replace each published token that is due, missing or no longer known to Conjur
+    ///
+    /// One factory's failure never stops the others; the exit code is that of the worst. Two runs at once
+    /// do no harm: what they put is conditional.
+    #[command(verbatim_doc_comment, after_help = more("rotate"), after_long_help = after(
+        &[
+            ("imprint-rotator rotate", "what is due"),
+            ("imprint-rotator rotate --now --factory app/web", "one factory, due or not"),
+            ("imprint-rotator rotate --json", "one JSON object of what was done"),
+        ],
+        "every factory has a good token",
+        &EVERY_CLASS,
+    ))]
     Rotate {
         /// Replace it in any case
         #[arg(long)]
@@ -49,6 +74,16 @@ enum Command {
         json: bool,
     },
     /// Show what is published for each factory, and what Conjur says of it
+    ///
+    /// It changes nothing.
+    #[command(verbatim_doc_comment, after_help = more("status"), after_long_help = after(
+        &[
+            ("imprint-rotator status", "a table"),
+            ("imprint-rotator status --json", "one JSON object"),
+        ],
+        "every factory has a good token",
+        &EVERY_CLASS,
+    ))]
     Status {
         /// One JSON object instead of a table
         #[arg(long)]
@@ -56,125 +91,18 @@ enum Command {
     },
 }
 
-/// Why a command ended early.
-#[derive(Debug, thiserror::Error)]
-enum Error {
-    #[error(transparent)]
-    Config(#[from] config::Error),
-    #[error(transparent)]
-    Effect(#[from] effects::Error),
-    #[error(transparent)]
-    Run(#[from] rotate::Error),
-}
-
-impl Classified for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Config(error) => error.class(),
-            Self::Effect(error) => error.class(),
-            Self::Run(error) => error.class(),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Config(error) => error.hint(),
-            Self::Effect(error) => error.hint(),
-            Self::Run(error) => error.hint(),
-        }
-    }
-}
-
-/// Runs a command.
-pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
-        Ok(cli) => cli,
-        Err(error) => {
-            // Help and version come this way too, and go to standard output.
-            let _nobody = error.print();
-            return if error.use_stderr() { ended(Some(Class::Usage)) } else { ExitCode::SUCCESS };
-        }
-    };
-    let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
-    logging::start(Form::Words, level);
-    match command(cli).await {
-        Ok(class) => ended(class),
-        Err(error) => {
-            complain(&error);
-            ended(Some(error.class()))
-        }
-    }
-}
-
-/// When not even the runtime could be started.
-pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
-    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: the runtime cannot start: {error}");
-    ended(Some(Class::Bug))
-}
-
-async fn command(cli: Cli) -> Result<Option<Class>, Error> {
-    let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
-    let on = Real::new(Rc::clone(&config)).await?;
-    match cli.command {
-        Command::Rotate { now, factories, json } => {
-            let ask = Ask { now, factories };
-            let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
-            let report = run.rotate(&on).await?;
-            if json {
-                say(format_args!("{:#}", report.to_json()));
-            } else {
-                // A failure has been said on standard error, with its hint.
-                report.factories.iter().filter(|outcome| outcome.result.is_ok()).for_each(say);
-            }
-            Ok(report.class())
-        }
-        Command::Status { json } => {
-            let status = Status::ask(&config, &on).await?;
-            if json {
-                say(format_args!("{:#}", status.to_json()))
-            } else {
-                say(status::Table(&status))
-            }
-            Ok(status.class())
-        }
-    }
-}
-
-fn ended(class: Option<Class>) -> ExitCode {
-    class.map_or(ExitCode::SUCCESS, |class| ExitCode::from(class.exit_code()))
-}
-
-/// The one place that writes to standard output. A reader that has gone (`| head`) is no failure.
-fn say(what: impl fmt::Display) {
-    let _gone = writeln!(std::io::stdout(), "{what}");
-}
-
-/// What failed, why, and what to do; each problem of a configuration on a line of its own.
-fn complain(error: &Error) {
-    let mut text = match error {
-        Error::Config(config::Error::Settings { path, source }) => source
-            .0
-            .iter()
-            .map(|problem| format!("{}: {problem}", path.display()))
-            .collect::<Vec<_>>()
-            .join("\n"),
-        Error::Config(_) | Error::Effect(_) | Error::Run(_) => chain(error),
-    };
-    if let Some(hint) = error.hint() {
-        text.push_str("\nhint: ");
-        text.push_str(hint);
-    }
-    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: {text}");
+fn more(command: &str) -> String {
+    format!("imprint-rotator {command} --help shows examples and the exit codes.")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
+    use imprint_core::Class;
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]
@@ -199,12 +127,27 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes() {
-        let help = Cli::command().render_long_help().to_string();
-        for class in Class::ALL {
-            assert!(help.contains(&format!(" {} ", class.exit_code())), "{class}: {help}");
+    fn every_help_has_examples_that_parse_and_exit_codes() {
+        let check = |command: &mut clap::Command, name: &str| {
+            let help = command.render_long_help().to_string();
+            for class in Class::ALL {
+                assert!(help.contains(&format!("\n  {}  {class}: ", class.exit_code())), "{name}: {help}");
+            }
+            let (_, examples) = help.split_once("\nExamples:\n").unwrap();
+            let examples: Vec<&str> = examples.lines().take_while(|line| !line.is_empty()).collect();
+            assert!(!examples.is_empty(), "{name}");
+            for line in examples {
+                let (line, _what_for) = line.split_once(" # ").unwrap();
+                Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+            }
+            assert!(command.render_help().to_string().contains("--help shows examples"), "{name}");
+        };
+        let mut all = command();
+        // Before help is a command too.
+        let names: Vec<String> = all.get_subcommands().map(|c| c.get_name().to_owned()).collect();
+        check(&mut all, "imprint-rotator");
+        for name in names {
+            check(all.find_subcommand_mut(&name).unwrap(), &name);
         }
-        assert_eq!(ended(None), ExitCode::SUCCESS);
-        assert_eq!(ended(Some(Class::Refused)), ExitCode::from(77));
     }
 }

@@ -5,7 +5,7 @@
 //! [`effects::Effects`], which is also the list of permissions; [`config`], [`policy`] and [`label`]
 //! say in which terms.
 
-mod cli;
+pub mod cli;
 pub mod config;
 pub mod effects;
 pub mod label;

@@ -1,0 +1,138 @@
+//! What the command line does. What people read goes to standard output, problems and logs to standard
+//! error; the exit code is the worst class, after sysexits(3).
+
+use super::{Cli, Command};
+use crate::config::{self, Config};
+use crate::effects::{self, Effects as _, Real};
+use crate::logging::{self, Form};
+use crate::rotate::{self, Ask, Run};
+use crate::status::{self, Status};
+use clap::Parser as _;
+use imprint_core::error::{Class, Classified, chain};
+use std::ffi::OsString;
+use std::fmt;
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::rc::Rc;
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Config(#[from] config::Error),
+    #[error(transparent)]
+    Effect(#[from] effects::Error),
+    #[error(transparent)]
+    Run(#[from] rotate::Error),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::Config(error) => error.class(),
+            Self::Effect(error) => error.class(),
+            Self::Run(error) => error.class(),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(error) => error.hint(),
+            Self::Effect(error) => error.hint(),
+            Self::Run(error) => error.hint(),
+        }
+    }
+}
+
+/// Runs a command.
+pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too, and go to standard output.
+            let _nobody = error.print();
+            return if error.use_stderr() { ended(Some(Class::Usage)) } else { ExitCode::SUCCESS };
+        }
+    };
+    let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
+    logging::start(Form::Words, level);
+    match command(cli).await {
+        Ok(class) => ended(class),
+        Err(error) => {
+            complain(&error);
+            ended(Some(error.class()))
+        }
+    }
+}
+
+/// When not even the runtime could be started.
+pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
+    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: the runtime cannot start: {error}");
+    ended(Some(Class::Bug))
+}
+
+async fn command(cli: Cli) -> Result<Option<Class>, Error> {
+    let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
+    let on = Real::new(Rc::clone(&config)).await?;
+    match cli.command {
+        Command::Rotate { now, factories, json } => {
+            let ask = Ask { now, factories };
+            let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
+            let report = run.rotate(&on).await?;
+            if json {
+                say(format_args!("{:#}", report.to_json()));
+            } else {
+                // A failure has been said on standard error, with its hint.
+                report.factories.iter().filter(|outcome| outcome.result.is_ok()).for_each(say);
+            }
+            Ok(report.class())
+        }
+        Command::Status { json } => {
+            let status = Status::ask(&config, &on).await?;
+            if json {
+                say(format_args!("{:#}", status.to_json()))
+            } else {
+                say(status::Table(&status))
+            }
+            Ok(status.class())
+        }
+    }
+}
+
+fn ended(class: Option<Class>) -> ExitCode {
+    class.map_or(ExitCode::SUCCESS, |class| ExitCode::from(class.exit_code()))
+}
+
+/// The one place that writes to standard output. A reader that has gone (`| head`) is no failure.
+fn say(what: impl fmt::Display) {
+    let _gone = writeln!(std::io::stdout(), "{what}");
+}
+
+/// What failed, why, and what to do; each problem of a configuration on a line of its own.
+fn complain(error: &Error) {
+    let mut text = match error {
+        Error::Config(config::Error::Settings { path, source }) => source
+            .0
+            .iter()
+            .map(|problem| format!("{}: {problem}", path.display()))
+            .collect::<Vec<_>>()
+            .join("\n"),
+        Error::Config(_) | Error::Effect(_) | Error::Run(_) => chain(error),
+    };
+    if let Some(hint) = error.hint() {
+        text.push_str("\nhint: ");
+        text.push_str(hint);
+    }
+    let _nobody = writeln!(std::io::stderr(), "imprint-rotator: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes() {
+        assert_eq!(ended(None), ExitCode::SUCCESS);
+        assert_eq!(ended(Some(Class::Refused)), ExitCode::from(77));
+    }
+}
