@@ -8,39 +8,28 @@
 
 mod adopt;
 mod error;
+mod prove;
+mod redeem;
+mod token;
 
 pub use error::Error;
 
-use crate::binding;
 use crate::config::Config;
-use crate::effects::{self, At, Effects};
+use crate::effects::{self, Effects};
 use crate::facts::{self, Facts, InstanceId, Needs};
 use crate::files;
-use crate::identity::Identity;
 use crate::journal::event;
 use crate::lock::Lock;
 use crate::state::{self, Failure, Found, MadeFor, Phase, State, Verified};
 use crate::step::{self, Known, Step, Why};
 use crate::store::{self, Disk};
-use imprint_core::conjur::Redeemed;
-use imprint_core::name::{HostId, full_id};
+use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
-use imprint_core::sealed::{Binding, SealedToken};
-use imprint_core::token::{AccessToken, Token};
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::time::Duration;
-use zeroize::Zeroizing;
-
-/// How often in one run a redeem may have been carried out. Each one kills the key of the one before,
-/// so more would only hide that two parties are at it.
-const MOST_REDEEMS: u32 = 3;
 
 /// Repeats of all calls of a run together. Pauses grow to 20 s, so the deadline usually comes first.
 const REPEATS: u32 = 200;
-
-/// How long a follower may lag behind the leader before that is worth an error.
-const LAG: Duration = Duration::from_secs(60);
 
 /// How an enrollment ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -73,12 +62,6 @@ struct Run<'a, E, D> {
     retry: Retry,
     /// Redeems that may have been carried out.
     redeems: Cell<u32>,
-}
-
-/// A token that may be redeemed.
-struct Unsealed {
-    token: Token,
-    binding: Binding,
 }
 
 impl<E: Effects, D: Disk> Run<'_, E, D> {
@@ -129,8 +112,8 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
 
         if !self.adopt(&next, &known, &host).await? {
             let used = self.until_it_authenticates(&host, &facts, &annotations, note.token_issued_at).await?;
-            note.token = Some(used.binding.fingerprint.to_string());
-            note.token_issued_at = Some(used.binding.issued_at);
+            note.token = Some(used.fingerprint().to_string());
+            note.token_issued_at = used.binding.map(|binding| binding.issued_at).or(note.token_issued_at);
         }
         note.must_redeem = false;
         note.phase = Phase::Enrolled;
@@ -205,170 +188,6 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         };
         log::info!(target: "imprint", MESSAGE_ID = event::NOTHING_TO_DO, host_id = host.as_str(); "host/{host} is enrolled; nothing to do");
         Ok(Outcome::NothingToDo(host))
-    }
-
-    /// Redeems and stores until what is on the disk authenticates.
-    async fn until_it_authenticates(
-        &self,
-        host: &HostId,
-        facts: &Facts,
-        annotations: &BTreeMap<String, String>,
-        last_issued_at: Option<imprint_core::second::Second>,
-    ) -> Result<Unsealed, Error> {
-        let mut unsealed = self.token(&facts.instance_id).await?;
-        for doubt in binding::doubts(&unsealed.binding, host, facts.private_ip, last_issued_at) {
-            log::warn!(target: "imprint", MESSAGE_ID = event::DOUBT, token = unsealed.binding.fingerprint.as_str(); "{doubt}");
-        }
-        let mut fetched_again = false;
-        loop {
-            let redeemed = match self.redeem(&unsealed.token, host, annotations).await {
-                Ok(redeemed) => redeemed,
-                Err(error) if error.is_unauthorized() && !fetched_again => {
-                    // It may have been replaced since it was fetched.
-                    fetched_again = true;
-                    let before = unsealed.binding.fingerprint.clone();
-                    unsealed = self.token(&facts.instance_id).await?;
-                    if unsealed.binding.fingerprint == before {
-                        return Err(Error::TokenRefused { fingerprint: before, source: error });
-                    }
-                    continue;
-                }
-                Err(error) if error.is_unauthorized() => {
-                    let fingerprint = unsealed.binding.fingerprint.clone();
-                    return Err(Error::TokenRefused { fingerprint, source: error });
-                }
-                Err(source) => return Err(Error::redeem(host, source)),
-            };
-            self.check_reply(&redeemed, host)?;
-            self.store(redeemed, host)?;
-            if let Some(session) = self.authenticates(host).await? {
-                self.prove(&session, host).await?;
-                return Ok(unsealed);
-            }
-            // A 401 right after a 201, at the server that gave it, is no lag: a request of ours that was
-            // thought lost was carried out late and took the key's place. The next key is the last one.
-            if self.redeems.get() >= MOST_REDEEMS {
-                return Err(Error::NeverAuthenticates { host: host.clone(), redeems: self.redeems.get() });
-            }
-        }
-    }
-
-    /// Fetch, check, unseal. Repeated until the deadline: reads without effect, and what is absent or
-    /// expired now may be published in a moment.
-    async fn token(&self, here: &InstanceId) -> Result<Unsealed, Error> {
-        self.retry.run("fetching a token", Error::may_pass, async || self.token_once(here).await).await
-    }
-
-    async fn token_once(&self, here: &InstanceId) -> Result<Unsealed, Error> {
-        let sealed = SealedToken::parse(&self.on.fetch().await?)?;
-        // Before unsealing, so that KMS is not asked for what is not ours; KMS then proves the binding.
-        binding::check(sealed.binding(), self.config, here, self.on.now())?;
-        let plain = self.on.unseal(&sealed).await?;
-        let text = std::str::from_utf8(&plain).map_err(|_| Error::NotAToken(None))?;
-        let token = Token::new(Zeroizing::new(text.to_owned())).map_err(|e| Error::NotAToken(Some(e)))?;
-        binding::check_token(sealed.binding(), &token)?;
-        let binding = sealed.binding().clone();
-        log::info!(
-            target: "imprint", token = binding.fingerprint.as_str(), rotation = binding.rotation_id.as_str();
-            "unsealed token {} of {}, good until {}", binding.fingerprint, binding.host_factory, binding.expires_at
-        );
-        Ok(Unsealed { token, binding })
-    }
-
-    /// Repeated though it is destructive: under the lock nobody else redeems this id, and whichever
-    /// repeat comes last makes the key that is stored. What may have been carried out without our
-    /// knowing it counts, and ends at [`MOST_REDEEMS`].
-    async fn redeem(
-        &self,
-        token: &Token,
-        host: &HostId,
-        annotations: &BTreeMap<String, String>,
-    ) -> Result<Redeemed, effects::Error> {
-        let again = |error: &effects::Error| error.may_pass() && self.redeems.get() < MOST_REDEEMS;
-        let call = async || {
-            let end = self.on.redeem(token, host, annotations).await;
-            // A status, even 500, is an answer; only a reply that was lost leaves the question open, be
-            // it lost between Conjur and a gateway that gave up waiting (504). A gateway's 502 mostly means
-            // that nobody took the request: a Conjur that restarts must not use up the redeems.
-            let open = |e: &effects::Error| {
-                e.conjur().is_some_and(|e| e.is_unknown_outcome() && matches!(e.status(), None | Some(504)))
-            };
-            if end.as_ref().err().is_none_or(open) {
-                self.redeems.set(self.redeems.get() + 1);
-            }
-            end
-        };
-        self.retry.run("the redeem", again, call).await
-    }
-
-    /// A token planted by somebody who may seal and publish, but of a factory of his own, ends here.
-    fn check_reply(&self, redeemed: &Redeemed, host: &HostId) -> Result<(), Error> {
-        let account = &self.config.account;
-        let id = full_id(account, "host", host.as_str());
-        let owner = full_id(account, "host_factory", self.config.host_factory.as_str());
-        for (what, is, should) in [("id", &redeemed.id, id), ("owner", &redeemed.owner, owner)] {
-            if *is != should {
-                // It comes from the network: enough to find it, and nothing that leads a terminal astray.
-                let is = is.chars().filter(|c| !c.is_control()).take(200).collect();
-                return Err(Error::Stranger { what, is, should });
-            }
-        }
-        Ok(())
-    }
-
-    fn store(&self, redeemed: Redeemed, host: &HostId) -> Result<(), Error> {
-        // A host that is more than a minute old was there before this run.
-        if let Some(at) = redeemed.created_at
-            && self.on.now().since(at) > Duration::from_secs(60)
-        {
-            log::warn!(
-                target: "imprint", MESSAGE_ID = event::KEY_REPLACED, host_id = host.as_str();
-                "host {host} exists since {at}: its key was replaced"
-            );
-        }
-        let identity = Identity {
-            appliance_url: self.config.appliance_url.clone(),
-            host_id: host.clone(),
-            api_key: redeemed.api_key,
-        };
-        Ok(files::write(self.disk, self.config, &identity)?)
-    }
-
-    /// Authenticates with the bytes that are on the disk, at the leader and then where clients go.
-    /// `None` when the leader says 401. Repeated: it changes nothing.
-    async fn authenticates(&self, host: &HostId) -> Result<Option<AccessToken>, Error> {
-        let identity = files::read_back(self.config)?;
-        if identity.host_id != *host || identity.appliance_url != self.config.appliance_url {
-            return Err(Error::ChangedOnDisk);
-        }
-        let call = async || self.on.authenticate(At::Leader, host, &identity.api_key).await;
-        let session = match self.retry.run("authenticating", effects::Error::may_pass, call).await {
-            Ok(session) => session,
-            Err(error) if error.is_unauthorized() => return Ok(None),
-            Err(error) => return Err(Error::Verify { host: host.clone(), source: error }),
-        };
-        if self.config.leader_url != self.config.appliance_url {
-            // The leader has just taken the key: a 401 here can only be lag.
-            let lag = Retry::new(LAG.min(self.retry.remaining()), REPEATS);
-            let again = |e: &effects::Error| e.may_pass() || e.is_unauthorized();
-            let call = async || self.on.authenticate(At::Appliance, host, &identity.api_key).await;
-            lag.run("waiting for the follower", again, call)
-                .await
-                .map_err(|source| Error::Follower { url: self.config.appliance_url.clone(), source })?;
-        }
-        Ok(Some(session))
-    }
-
-    /// Conjur says 201 also for a host that was taken out of its layer: only what it may read proves
-    /// that it is in. Repeated: it changes nothing.
-    async fn prove(&self, session: &AccessToken, host: &HostId) -> Result<(), Error> {
-        let Some(variable) = &self.config.proof_variable else { return Ok(()) };
-        let call = async || self.on.may_read(session, variable).await;
-        if self.retry.run("the proof", effects::Error::may_pass, call).await? {
-            Ok(())
-        } else {
-            Err(Error::Proof { host: host.clone(), variable: variable.clone() })
-        }
     }
 
     /// Notes a failure for `status`. The error itself is what counts: if the disk is what failed, this

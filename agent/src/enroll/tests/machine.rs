@@ -3,6 +3,7 @@
 use super::super::*;
 use super::scene::*;
 use crate::config::tests::CA;
+use crate::identity::Identity;
 use crate::store::tests::Faulty;
 use imprint_core::error::chain;
 use imprint_core::token::Fingerprint;

@@ -2,16 +2,19 @@
 
 use super::super::*;
 use crate::config::tests::{CA, config as configuration};
+use crate::effects::At;
 use imprint_core::aws;
-use imprint_core::conjur;
+use imprint_core::conjur::{self, Redeemed};
 use imprint_core::door::CaBundle;
 use imprint_core::error::chain;
-use imprint_core::sealed::Scope;
+use imprint_core::sealed::{Binding, Scope, SealedToken};
 use imprint_core::second::Second;
-use imprint_core::token::{ApiKey, Fingerprint};
+use imprint_core::token::{AccessToken, ApiKey, Fingerprint, Token};
 use imprint_core::{Class, Classified as _};
 use std::cell::RefCell;
 use std::path::Path;
+use std::time::Duration;
+use zeroize::Zeroizing;
 
 pub(super) const HERE: &str = "i-0123456789abcdef0";
 pub(super) const TOKEN: &str = "1taken0000000000000000000000000000000000000000000";

@@ -2,11 +2,14 @@
 
 use super::super::*;
 use super::scene::*;
+use crate::effects::At;
 use imprint_core::Class;
 use imprint_core::aws;
-use imprint_core::conjur;
+use imprint_core::conjur::{self, Redeemed};
+use imprint_core::sealed::{Binding, SealedToken};
 use imprint_core::second::Second;
-use imprint_core::token::{ApiKey, Fingerprint};
+use imprint_core::token::{AccessToken, ApiKey, Fingerprint, Token};
+use zeroize::Zeroizing;
 
 #[test]
 fn every_bad_sealed_token_ends_before_conjur() {
