@@ -5,18 +5,20 @@
 //! are names, the CA file is read, users have numbers. `packaging/etc/imprint/config.toml` explains
 //! each setting.
 
+mod files;
 mod kinds;
 
-pub use kinds::{AbsolutePath, Endpoint, KmsKey};
+pub use files::Files;
+pub use kinds::{AbsolutePath, Endpoint, InstanceFrom, KmsKey, ReEnroll};
 
-use crate::store::Target;
 use crate::template::Template;
 use imprint_core::door::CaBundle;
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
 use imprint_core::sealed::layer_key;
+use imprint_core::second::Second;
 use imprint_core::settings::{self, Problems, Table, duration, text};
 use imprint_core::{Class, Classified};
-use kinds::{AccountId, BucketName, FileMode, ObjectKey, Region, VariableId};
+use kinds::{AccountId, BucketName, ObjectKey, Region, VariableId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -52,6 +54,12 @@ pub struct Config {
     pub proof_variable: Option<String>,
     /// How long an enrollment tries.
     pub deadline: Duration,
+    /// Whether a key that died is replaced without a person.
+    pub re_enroll: ReEnroll,
+    /// Re-enrollments before this do not count: an operator has lifted them.
+    pub re_enroll_lifted_at: Option<Second>,
+    /// What tells which instance this is.
+    pub instance: InstanceFrom,
     /// Where the sealed token is.
     pub source: Source,
     /// What is written, and where.
@@ -60,6 +68,8 @@ pub struct Config {
     pub imds: Endpoint,
     /// The root of sysfs.
     pub sys_root: PathBuf,
+    /// The machine-id(5).
+    pub machine_id: PathBuf,
     /// Where one line is written when an enrollment fails; `None` for nowhere.
     pub console: Option<PathBuf>,
 }
@@ -79,19 +89,6 @@ pub struct Source {
     pub region: Option<String>,
     /// Certificates to trust beside the public ones: of a proxy that opens TLS.
     pub ca: Option<CaBundle>,
-}
-
-/// The files that are written.
-#[derive(Clone, Debug)]
-pub struct Files {
-    /// Host id and API key.
-    pub identity: Target,
-    /// Where clients find the rest.
-    pub conf: Target,
-    /// The CA bundle; only written when there is one.
-    pub pem: Target,
-    /// Lock and state.
-    pub state_dir: PathBuf,
 }
 
 /// Why there is no configuration.
@@ -209,9 +206,12 @@ impl Config {
         let leader_url = root.optional("leader_url", text::<ApplianceUrl>);
         let ca = bundle(root, outside);
         let host_factory = root.required("host_factory", text::<FactoryId>);
-        let host_id = host_id(root);
+        let instance = root.section("instance").or("id", text::<InstanceFrom>, InstanceFrom::Ec2);
+        let host_id = host_id(root, instance);
         let proof_variable = root.optional("proof_variable", text::<VariableId>);
         let deadline = root.or("deadline", duration, DEFAULT_DEADLINE);
+        let re_enroll = root.or("re_enroll", text::<ReEnroll>, ReEnroll::Daily);
+        let re_enroll_lifted_at = root.optional("re_enroll_lifted_at", text::<Second>);
         let annotations = annotations(root);
         let source =
             Source::take(&mut root.section("source"), outside, account.as_ref(), host_factory.as_ref());
@@ -219,6 +219,7 @@ impl Config {
         let imds = imds(&mut root.section("imds"), outside);
         let mut system = root.section("system");
         let sys_root = system.or("sys_root", text, AbsolutePath::known("/sys"));
+        let machine_id = system.or("machine_id", text, AbsolutePath::known("/etc/machine-id"));
         let console = system.optional("console", text::<AbsolutePath>);
         if deadline.is_some_and(|d| d.is_zero() || d > Duration::from_secs(86_400)) {
             root.problem("deadline", "must be from 1s to 1d");
@@ -233,10 +234,14 @@ impl Config {
             annotations: annotations?,
             proof_variable: proof_variable.map(|id| id.0),
             deadline: deadline?,
+            re_enroll: re_enroll?,
+            re_enroll_lifted_at,
+            instance: instance?,
             source: source?,
             files: files?,
             imds: imds?,
             sys_root: sys_root?.0,
+            machine_id: machine_id?.0,
             console: console.map(|path| path.0),
         })
     }
@@ -267,31 +272,6 @@ impl Source {
     }
 }
 
-impl Files {
-    fn take(table: &mut Table<'_>, outside: &impl Outside) -> Option<Self> {
-        let mut path = |key, default| table.or(key, text, AbsolutePath::known(default)).map(|path| path.0);
-        let identity = path("identity", "/etc/conjur.identity");
-        let conf = path("conf", "/etc/conjur.conf");
-        let pem = path("pem", "/etc/conjur.pem");
-        let state_dir = path("state_dir", "/var/lib/imprint");
-        let mode = table.or("mode", text, FileMode(0o600));
-        let owner = id_of(table, "owner", "/etc/passwd", "user", outside);
-        let group = id_of(table, "group", "/etc/group", "group", outside);
-        let paths = [&identity, &conf, &pem, &state_dir];
-        if paths.iter().enumerate().any(|(at, path)| path.is_some() && paths[..at].contains(path)) {
-            table.problem("identity", "two settings of this section name the same path");
-        }
-        let (owner, group) = (owner?, group?);
-        Some(Self {
-            identity: Target { path: identity?, mode: mode?.0, owner, group, label: None },
-            // These two hold no secret, and every user's client reads them.
-            conf: Target { path: conf?, mode: 0o644, owner: None, group: None, label: None },
-            pem: Target { path: pem?, mode: 0o644, owner: None, group: None, label: None },
-            state_dir: state_dir?,
-        })
-    }
-}
-
 /// Who beside its owner and root's group may write a file.
 const fn open_to(mode: u32, group: u32) -> Option<&'static str> {
     if mode & 0o002 != 0 {
@@ -303,7 +283,7 @@ const fn open_to(mode: u32, group: u32) -> Option<&'static str> {
     }
 }
 
-fn host_id(root: &mut Table<'_>) -> Option<Template> {
+fn host_id(root: &mut Table<'_>, instance: Option<InstanceFrom>) -> Option<Template> {
     let branch = root.optional("hosts_branch", text::<Branch>);
     let Some(template) = root.optional("host_id", text::<Template>) else {
         let Some(branch) = branch else {
@@ -313,7 +293,10 @@ fn host_id(root: &mut Table<'_>) -> Option<Template> {
             }
             return None;
         };
-        return format!("{branch}/{{account_id}}/{{region}}/{{instance_id}}").parse().ok();
+        return match instance? {
+            InstanceFrom::Ec2 => format!("{branch}/{{account_id}}/{{region}}/{{instance_id}}").parse().ok(),
+            InstanceFrom::Machine => format!("{branch}/{{instance_id}}").parse().ok(),
+        };
     };
     if branch.is_some() {
         root.problem("hosts_branch", "is of no use beside host_id, which names the whole id");
@@ -368,43 +351,6 @@ fn bundle(table: &mut Table<'_>, outside: &impl Outside) -> Option<Option<CaBund
         CaBundle::from_pem(&pem).map_err(|e| say(imprint_core::error::chain(&e)))
     });
     bundle.map_err(|what| table.problem("ca_file", what)).ok().map(Some)
-}
-
-/// A user or group by name or number. The outer `None` says that it is wrong.
-fn id_of(
-    table: &mut Table<'_>,
-    key: &'static str,
-    list: &str,
-    kind: &str,
-    outside: &impl Outside,
-) -> Option<Option<u32>> {
-    let Some(name) = table.or(key, |value| text::<String>(value).map(Some), None)? else { return Some(None) };
-    // The system takes the highest number for "leave it as it is".
-    let is_id = |number: &u32| *number != u32::MAX;
-    if let Ok(number) = name.parse() {
-        if !is_id(&number) {
-            table.problem(key, format_args!("{number} is no {kind}"));
-            return None;
-        }
-        return Some(Some(number));
-    }
-    let bytes = match outside.file(Path::new(list), 1024 * 1024) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            table.problem(key, format_args!("{list} cannot be read: {error}"));
-            return None;
-        }
-    };
-    let found = String::from_utf8_lossy(&bytes).lines().find_map(|line| {
-        let mut fields = line.split(':');
-        (fields.next() == Some(name.as_str())).then(|| fields.nth(1)?.parse().ok().filter(is_id)).flatten()
-    });
-    if found.is_none() {
-        let shown: String = name.chars().take(40).flat_map(char::escape_debug).collect();
-        table.problem(key, format_args!("there is no {kind} {shown} in {list}; a number is taken too"));
-        return None;
-    }
-    Some(found)
 }
 
 /// The metadata service: from the file, else where the AWS SDKs look for it too.

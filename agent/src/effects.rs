@@ -3,8 +3,8 @@
 //!
 //! Nothing here repeats a call: whether a repeat is right is argued where the call is made.
 
-use crate::config::Config;
-use crate::facts::{Facts, Needs};
+use crate::config::{Config, InstanceFrom};
+use crate::facts::{self, Facts, Needs};
 use crate::imds::{self, Imds};
 use imprint_core::aws::{self, Aws, Bucket, Kms};
 use imprint_core::conjur::{self, Conjur, Redeemed};
@@ -43,6 +43,9 @@ pub enum Error {
     /// The metadata service.
     #[error(transparent)]
     Imds(#[from] imds::Error),
+    /// Nothing tells which machine this is.
+    #[error("this machine has no machine-id")]
+    NoMachineId,
 }
 
 impl Error {
@@ -51,7 +54,7 @@ impl Error {
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Imds(error) => error.may_pass(),
-            Self::Aws(_) | Self::Conjur(_) | Self::Door(_) => {
+            Self::Aws(_) | Self::Conjur(_) | Self::Door(_) | Self::NoMachineId => {
                 matches!(self.class(), Class::Transient | Class::Absent)
             }
         }
@@ -68,7 +71,7 @@ impl Error {
     pub const fn conjur(&self) -> Option<&conjur::Error> {
         match self {
             Self::Conjur(error) => Some(error),
-            Self::Aws(_) | Self::Door(_) | Self::Imds(_) => None,
+            Self::Aws(_) | Self::Door(_) | Self::Imds(_) | Self::NoMachineId => None,
         }
     }
 }
@@ -80,6 +83,7 @@ impl Classified for Error {
             Self::Conjur(error) => error.class(),
             Self::Door(error) => error.class(),
             Self::Imds(error) => error.class(),
+            Self::NoMachineId => Class::Config,
         }
     }
 
@@ -89,6 +93,7 @@ impl Classified for Error {
             Self::Conjur(error) => error.hint(),
             Self::Door(error) => error.hint(),
             Self::Imds(error) => error.hint(),
+            Self::NoMachineId => Some("run systemd-machine-id-setup, or leave [instance] id at ec2"),
         }
         .or_else(|| general(self.class()))
     }
@@ -99,6 +104,7 @@ impl Classified for Error {
             Self::Conjur(error) => error.retry_after(),
             Self::Door(error) => error.retry_after(),
             Self::Imds(error) => error.retry_after(),
+            Self::NoMachineId => None,
         }
     }
 
@@ -108,6 +114,7 @@ impl Classified for Error {
             Self::Conjur(error) => error.is_pushback(),
             Self::Door(error) => error.is_pushback(),
             Self::Imds(error) => error.is_pushback(),
+            Self::NoMachineId => false,
         }
     }
 }
@@ -219,7 +226,7 @@ impl<'a> Real<'a> {
         let known = source.region.clone().or_else(|| self.region.borrow().clone());
         let region = match known {
             Some(region) => region,
-            None => self.facts(&Needs::default()).await?.region,
+            None => self.facts(&Needs::default()).await?.region.ok_or(aws::Error::NoRegion)?,
         };
         let credentials = self.imds.credentials().await?;
         let trust = source.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
@@ -237,8 +244,11 @@ impl Effects for Real<'_> {
     }
 
     async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
+        if self.config.instance == InstanceFrom::Machine {
+            return facts::of_machine(&self.config.machine_id, needs).ok_or(Error::NoMachineId);
+        }
         let facts = self.imds.facts(needs).await?;
-        self.region.replace(Some(facts.region.clone()));
+        self.region.replace(facts.region.clone());
         Ok(facts)
     }
 

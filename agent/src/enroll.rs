@@ -71,8 +71,8 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         let identity = files::on_disk(self.config)?;
         let mut known = Known { here: None, wanted: &wanted, state: &state, identity: &identity };
 
-        // The firmware tells without a request; the metadata service is asked only where it cannot.
-        let (here, mut facts) = match facts::offline(&self.config.sys_root) {
+        // Told without a request, mostly; the metadata service is asked only where it must be.
+        let (here, mut facts) = match facts::here(self.config) {
             Some(here) => (here, None),
             None => match self.whereabouts(&known).await? {
                 Some(facts) => (facts.instance_id.clone(), Some(facts)),

@@ -1,13 +1,19 @@
 //! What is known of the instance: the facts that a template may name, and where the first of them,
 //! the instance-id, can be read without asking anybody.
+//!
+//! Off EC2 there is no instance-id; a digest of the machine-id(5) stands for it. The machine-id itself
+//! is never told to anybody, as its manual page asks.
 
+use crate::config::{Config, InstanceFrom};
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The id of an EC2 instance: `i-` and 1 to 30 of `[0-9a-z]`.
+/// The id of an EC2 instance: `i-` and 1 to 30 of `[0-9a-z]`; or of a machine elsewhere, `m-` and as
+/// many.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct InstanceId(String);
 
@@ -28,7 +34,7 @@ impl FromStr for InstanceId {
     type Err = NotAnInstanceId;
 
     fn from_str(text: &str) -> Result<Self, NotAnInstanceId> {
-        match text.strip_prefix("i-") {
+        match text.strip_prefix("i-").or_else(|| text.strip_prefix("m-")) {
             Some(rest)
                 if (1..=30).contains(&rest.len())
                     && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()) =>
@@ -49,16 +55,16 @@ impl fmt::Display for InstanceId {
 /// What the instance metadata says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Facts {
-    /// The AWS account, twelve digits.
-    pub account_id: String,
-    /// The host name that EC2 gave; only when [`Needs`] asked for it.
+    /// The AWS account, twelve digits; on EC2.
+    pub account_id: Option<String>,
+    /// The host name that EC2 gave, elsewhere the machine's own; only when [`Needs`] asked for it.
     pub hostname: Option<String>,
     /// The instance-id.
     pub instance_id: InstanceId,
     /// The primary private address.
     pub private_ip: Option<IpAddr>,
-    /// The region, such as `eu-west-1`.
-    pub region: String,
+    /// The region, such as `eu-west-1`; on EC2.
+    pub region: Option<String>,
     /// The instance tags that [`Needs`] asked for.
     pub tags: BTreeMap<String, String>,
 }
@@ -82,6 +88,15 @@ impl Needs {
     }
 }
 
+/// Which instance this is, as far as it can be told without asking anybody.
+#[must_use]
+pub fn here(config: &Config) -> Option<InstanceId> {
+    match config.instance {
+        InstanceFrom::Ec2 => offline(&config.sys_root),
+        InstanceFrom::Machine => machine(&config.machine_id),
+    }
+}
+
 /// The instance-id as a Nitro instance's firmware tells it, below `sys` (usually `/sys`). `None`
 /// elsewhere: on Xen, in a container that hides it, on a laptop.
 ///
@@ -94,6 +109,38 @@ pub fn offline(sys: &Path) -> Option<InstanceId> {
     std::str::from_utf8(&bytes).ok()?.trim_end().parse().ok()
 }
 
+/// What a machine off EC2 tells of itself; its machine-id lies at `path`.
+#[must_use]
+pub fn of_machine(path: &Path, needs: &Needs) -> Option<Facts> {
+    let name = || crate::store::read(Path::new("/proc/sys/kernel/hostname"), 4096).ok().flatten();
+    let name = needs.hostname.then(name).flatten().and_then(|bytes| String::from_utf8(bytes).ok());
+    Some(Facts {
+        account_id: None,
+        hostname: name.map(|name| name.trim_end().to_owned()),
+        instance_id: machine(path)?,
+        private_ip: None,
+        region: None,
+        tags: BTreeMap::new(),
+    })
+}
+
+/// The id of a machine that is no EC2 instance, from the machine-id at `path` (usually
+/// `/etc/machine-id`). `None` when there is none yet, or a `uninitialized` one.
+///
+/// Source: machine-id(5), which asks for a keyed digest where the id goes to others.
+#[must_use]
+pub fn machine(path: &Path) -> Option<InstanceId> {
+    let bytes = crate::store::read_following(path, 4096).ok()??;
+    let id = std::str::from_utf8(&bytes).ok()?.trim_end();
+    let is_one = id.len() == 32 && id.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    if !is_one {
+        return None;
+    }
+    let digest = Sha256::digest(format!("imprint instance of machine-id {id}"));
+    let short: String = digest.iter().take(9).map(|byte| format!("{byte:02x}")).collect();
+    format!("m-{}", short.get(..17)?).parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -103,9 +150,19 @@ mod tests {
         let check = |text: &str, good: bool| assert_eq!(text.parse::<InstanceId>().is_ok(), good, "{text:?}");
         check("i-0123456789abcdef0", true);
         check("i-1a2b3c4d", true);
-        for bad in
-            ["", "i-", "i-0123 456", "i-../..", "i-0ABC", "mi-0abc", "i-0abc\n", &format!("i-{:031}", 0)]
-        {
+        check("m-0123456789abcdef0", true);
+        for bad in [
+            "",
+            "i-",
+            "m-",
+            "i-m-1",
+            "i-0123 456",
+            "i-../..",
+            "i-0ABC",
+            "mi-0abc",
+            "i-0abc\n",
+            &format!("i-{:031}", 0),
+        ] {
             check(bad, false);
         }
     }
@@ -128,5 +185,27 @@ mod tests {
         check(Some(""), None);
         check(Some(&"i".repeat(5000)), None);
         check(None, None);
+    }
+
+    #[test]
+    fn elsewhere_the_machine_id_tells() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("machine-id");
+        let check = |text: &str, good: bool| {
+            std::fs::write(&path, text).unwrap();
+            let id = machine(&path);
+            assert_eq!(id.is_some(), good, "{text:?}");
+            if let Some(id) = &id {
+                assert!(id.as_str().len() == 19 && !text.contains(&id.as_str()[2..]), "{id}");
+            }
+            id
+        };
+        assert_eq!(machine(&path), None);
+        let first = check("0123456789abcdef0123456789abcdef\n", true);
+        assert_eq!(check("0123456789abcdef0123456789abcdef", true), first);
+        assert_ne!(check("0123456789abcdef0123456789abcdee\n", true), first);
+        for bad in ["", "uninitialized\n", "0123456789abcdef", "0123456789ABCDEF0123456789ABCDEF\n"] {
+            check(bad, false);
+        }
     }
 }

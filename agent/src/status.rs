@@ -49,7 +49,7 @@ impl Status {
     pub fn of(config: &Config, wanted: &MadeFor) -> Result<Self, store::Error> {
         let state = state::read(&config.files.state_dir)?;
         let identity = files::on_disk(config)?;
-        let here = facts::offline(&config.sys_root);
+        let here = facts::here(config);
         let known = Known { here: here.as_ref(), wanted, state: &state, identity: &identity };
         let next = next_step(&known);
         let good = match &state {

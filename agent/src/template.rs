@@ -211,11 +211,11 @@ impl FromStr for Template {
 impl Fact {
     fn of(&self, facts: &Facts) -> Option<String> {
         match self {
-            Self::AccountId => Some(facts.account_id.clone()),
+            Self::AccountId => facts.account_id.clone(),
             Self::Hostname => facts.hostname.clone(),
             Self::InstanceId => Some(facts.instance_id.to_string()),
             Self::PrivateIp => facts.private_ip.map(|ip| ip.to_string()),
-            Self::Region => Some(facts.region.clone()),
+            Self::Region => facts.region.clone(),
             Self::Tag(name) => facts.tags.get(name).cloned(),
         }
     }
@@ -265,11 +265,11 @@ mod tests {
 
     fn facts(tag: &str) -> Facts {
         Facts {
-            account_id: "123456789012".to_owned(),
+            account_id: Some("123456789012".to_owned()),
             hostname: Some("ip-10-0-0-5".to_owned()),
             instance_id: "i-0123456789abcdef0".parse().unwrap(),
             private_ip: Some("10.0.0.5".parse().unwrap()),
-            region: "eu-west-1".to_owned(),
+            region: Some("eu-west-1".to_owned()),
             tags: [("Name".to_owned(), tag.to_owned())].into(),
         }
     }

@@ -102,7 +102,7 @@ pub async fn verify(
 
 async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<HostId, Error> {
     // Whoever may read the identity but not the state verifies all the same.
-    if let Some(here) = facts::offline(&config.sys_root)
+    if let Some(here) = facts::here(config)
         && let Ok(Found::Good(state)) = state::read(&config.files.state_dir)
         && state.instance_id != here.as_str()
     {

@@ -13,6 +13,24 @@ pub struct AbsolutePath(pub PathBuf);
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct KmsKey(String);
 
+/// What tells which instance this is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InstanceFrom {
+    /// EC2: the firmware, else the metadata service.
+    Ec2,
+    /// The machine-id(5): anywhere else.
+    Machine,
+}
+
+/// Whether a key that Conjur does not take any more is replaced without a person.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReEnroll {
+    /// Once in 24 hours.
+    Daily,
+    /// Only when an operator says so.
+    Never,
+}
+
 /// Where the metadata service answers, without a slash at the end.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Endpoint(String);
@@ -20,6 +38,7 @@ pub struct Endpoint(String);
 pub(super) struct AccountId(pub String);
 pub(super) struct BucketName(pub String);
 pub(super) struct FileMode(pub u32);
+pub(super) struct Label(pub String);
 pub(super) struct ObjectKey(pub String);
 pub(super) struct Region(pub String);
 pub(super) struct VariableId(pub String);
@@ -166,6 +185,43 @@ impl FromStr for FileMode {
             Some(_) | None => {
                 Err("must be \"0600\", \"0640\", \"0400\" or \"0440\": the file holds the API key")
             }
+        }
+    }
+}
+
+impl FromStr for InstanceFrom {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Checked<Self> {
+        match text {
+            "ec2" => Ok(Self::Ec2),
+            "machine" => Ok(Self::Machine),
+            _ => Err("must be \"ec2\" or \"machine\""),
+        }
+    }
+}
+
+impl FromStr for Label {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Checked<Self> {
+        let parts = text.split(':').filter(|part| !part.is_empty()).count();
+        if text.len() <= 256 && parts >= 3 && has_only(text, b":._,-") {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be a label such as system_u:object_r:etc_t:s0")
+        }
+    }
+}
+
+impl FromStr for ReEnroll {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Checked<Self> {
+        match text {
+            "daily" => Ok(Self::Daily),
+            "never" => Ok(Self::Never),
+            _ => Err("must be \"daily\" or \"never\""),
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::kinds::FileMode;
 use super::*;
 use std::sync::LazyLock;
 
@@ -80,6 +81,10 @@ fn what_is_left_out_has_its_default() {
     assert_eq!((config.files.identity.mode, config.files.identity.owner), (0o600, None));
     assert_eq!(config.files.state_dir, Path::new("/var/lib/imprint"));
     assert_eq!(config.sys_root, Path::new("/sys"));
+    assert_eq!(config.machine_id, Path::new("/etc/machine-id"));
+    assert_eq!((config.instance, config.re_enroll), (InstanceFrom::Ec2, ReEnroll::Daily));
+    assert_eq!((&config.files.env, &config.files.json, &config.files.fallback_dir), (&None, &None, &None));
+    assert_eq!((&config.files.conf.label, config.re_enroll_lifted_at), (&None, None));
     assert!(config.ca.is_some() && config.console.is_none() && config.annotations.is_empty());
 }
 
@@ -93,6 +98,10 @@ host_factory = "app/web"
 host_id = "app/{tag:Name}/{instance_id}"
 proof_variable = "app/db/pass word"
 deadline = "1m30s"
+re_enroll = "never"
+re_enroll_lifted_at = "2026-11-22T08:00:00Z"
+[instance]
+id = "machine"
 [annotations]
 "ec2/region" = "{region}"
 creator = "imprint"
@@ -107,6 +116,10 @@ identity = "/run/conjur/identity"
 conf = "/run/conjur/conf"
 pem = "/run/conjur/pem"
 state_dir = "/run/imprint"
+env = "/run/conjur/env"
+json = "/run/conjur/json"
+fallback_dir = "/run/conjur/elsewhere"
+selinux_label = "system_u:object_r:etc_t:s0:c1,c2"
 owner = "app"
 group = "conjur"
 mode = "0640"
@@ -114,9 +127,20 @@ mode = "0640"
 endpoint = "http://[fd00:ec2::254]/"
 [system]
 sys_root = "/host/sys"
+machine_id = "/host/machine-id"
 console = "/dev/ttyS0"
 "#;
     let config = Config::read(text, &Scene).unwrap();
+    assert_eq!((config.instance, config.re_enroll), (InstanceFrom::Machine, ReEnroll::Never));
+    assert_eq!(config.re_enroll_lifted_at.map(|at| at.to_string()).as_deref(), Some("2026-11-22T08:00:00Z"));
+    for target in [&config.files.env, &config.files.json] {
+        let target = target.as_ref().unwrap();
+        assert_eq!((target.owner, target.group, target.mode), (Some(1001), Some(998), 0o640));
+    }
+    for target in [&config.files.identity, &config.files.conf, config.files.env.as_ref().unwrap()] {
+        assert_eq!(target.label.as_deref(), Some("system_u:object_r:etc_t:s0:c1,c2"));
+    }
+    assert_eq!(config.machine_id, Path::new("/host/machine-id"));
     assert_eq!(config.appliance_url.as_str(), "https://follower.example.org/api");
     assert_eq!(config.files.identity.owner, Some(1001));
     assert_eq!((config.files.identity.group, config.files.identity.mode), (Some(998), 0o640));
@@ -408,4 +432,25 @@ fn the_packaged_example_is_good() {
             assert!(problems.0.len() == 1 && text.contains("is of no use beside host_id"), "{text}");
         }
     }
+}
+
+#[test]
+fn an_instance_that_is_none_of_ec2s() {
+    let text = GOOD.replace("\n[source]", "\n[instance]\nid = \"machine\"\n[source]");
+    assert_eq!(Config::read(&text, &Scene).unwrap().host_id.as_str(), "app/hosts/{instance_id}");
+    check(&text.replace("\"machine\"", "\"gce\""), &["line 9: instance.id: must be \"ec2\" or \"machine\""]);
+    check(
+        &changed("hosts_branch", "re_enroll = \"hourly\"\nre_enroll_lifted_at = \"today\"\nhosts_branch"),
+        &[
+            "line 6: re_enroll: must be \"daily\" or \"never\"",
+            "line 7: re_enroll_lifted_at: not a time of the form 2026-11-22T08:00:00Z",
+        ],
+    );
+    check(
+        &changed("", "[files]\nenv = \"/etc/conjur.conf\"\nselinux_label = \"etc_t\""),
+        &[
+            "line 12: files.identity: two settings of this section name the same path",
+            "line 14: files.selinux_label: must be a label such as system_u:object_r:etc_t:s0",
+        ],
+    );
 }

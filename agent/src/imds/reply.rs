@@ -59,8 +59,8 @@ pub(super) fn document(body: &[u8]) -> Read<Facts> {
             Some(ip) => Some(ip.parse().map_err(|_| "has a private address that is none")?),
             None => None,
         },
-        account_id: document.account_id,
-        region: document.region,
+        account_id: Some(document.account_id),
+        region: Some(document.region),
         hostname: None,
         tags: BTreeMap::new(),
     })
@@ -136,8 +136,8 @@ mod tests {
         };
         let facts = document(DOCUMENT.as_bytes()).unwrap();
         assert_eq!(
-            (facts.instance_id.as_str(), facts.account_id.as_str(), facts.region.as_str()),
-            ("i-0123456789abcdef0", "123456789012", "eu-west-1")
+            (facts.instance_id.as_str(), facts.account_id.as_deref(), facts.region.as_deref()),
+            ("i-0123456789abcdef0", Some("123456789012"), Some("eu-west-1"))
         );
         check("\"privateIp\":\"10.0.0.5\",", "", Ok(()));
         check("10.0.0.5", "2001:db8::5", Ok(()));

@@ -225,11 +225,11 @@ impl Effects for Scene {
     async fn facts(&self, needs: &Needs) -> Result<Facts, effects::Error> {
         self.call("facts")?;
         Ok(Facts {
-            account_id: "123456789012".to_owned(),
+            account_id: Some("123456789012".to_owned()),
             hostname: needs.hostname.then(|| "web-1".to_owned()),
             instance_id: self.instance.borrow().parse().unwrap(),
             private_ip: Some("10.0.0.5".parse().unwrap()),
-            region: "eu-west-1".to_owned(),
+            region: Some("eu-west-1".to_owned()),
             tags: needs.tags.iter().map(|tag| (tag.clone(), "a b".to_owned())).collect(),
         })
     }
