@@ -3,20 +3,25 @@
 //!
 //! Nothing here repeats a call: whether a repeat is right is argued where the call is made.
 
+mod error;
+
+pub use error::Error;
+
 use crate::config::{Config, InstanceFrom};
 use crate::facts::{self, Facts, Needs};
-use crate::imds::{self, Imds};
-use imprint_core::aws::{self, Aws, Bucket, Kms};
-use imprint_core::conjur::{self, Conjur, Redeemed};
-use imprint_core::door::{self, Door, Trust};
+use crate::imds::Imds;
+use imprint_core::aws::{self, Aws, Clock};
+use imprint_core::conjur::{Conjur, Redeemed};
+use imprint_core::door::{Door, Trust};
 use imprint_core::name::HostId;
 use imprint_core::sealed::SealedToken;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Token};
-use imprint_core::{Class, Classified};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 /// Which Conjur server a call goes to.
@@ -28,115 +33,15 @@ pub enum At {
     Leader,
 }
 
-/// Why an effect failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// S3 or KMS.
-    #[error(transparent)]
-    Aws(#[from] aws::Error),
-    /// Conjur.
-    #[error(transparent)]
-    Conjur(#[from] conjur::Error),
-    /// No HTTP client can be made.
-    #[error(transparent)]
-    Door(#[from] door::Error),
-    /// The metadata service.
-    #[error(transparent)]
-    Imds(#[from] imds::Error),
-    /// Nothing tells which machine this is.
-    #[error("this machine has no machine-id")]
-    NoMachineId,
-}
-
-impl Error {
-    /// Whether the same call may well succeed in a moment, or once somebody has published.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        match self {
-            Self::Imds(error) => error.may_pass(),
-            Self::Aws(_) | Self::Conjur(_) | Self::Door(_) | Self::NoMachineId => {
-                matches!(self.class(), Class::Transient | Class::Absent)
-            }
-        }
-    }
-
-    /// Conjur's 401.
-    #[must_use]
-    pub fn is_unauthorized(&self) -> bool {
-        self.conjur().is_some_and(conjur::Error::is_unauthorized)
-    }
-
-    /// The call to Conjur that failed, if it was one.
-    #[must_use]
-    pub const fn conjur(&self) -> Option<&conjur::Error> {
-        match self {
-            Self::Conjur(error) => Some(error),
-            Self::Aws(_) | Self::Door(_) | Self::Imds(_) | Self::NoMachineId => None,
-        }
-    }
-}
-
-impl Classified for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Aws(error) => error.class(),
-            Self::Conjur(error) => error.class(),
-            Self::Door(error) => error.class(),
-            Self::Imds(error) => error.class(),
-            Self::NoMachineId => Class::Config,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Aws(error) => error.hint(),
-            Self::Conjur(error) => error.hint(),
-            Self::Door(error) => error.hint(),
-            Self::Imds(error) => error.hint(),
-            Self::NoMachineId => Some("run systemd-machine-id-setup, or leave [instance] id at ec2"),
-        }
-        .or_else(|| general(self.class()))
-    }
-
-    fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Aws(error) => error.retry_after(),
-            Self::Conjur(error) => error.retry_after(),
-            Self::Door(error) => error.retry_after(),
-            Self::Imds(error) => error.retry_after(),
-            Self::NoMachineId => None,
-        }
-    }
-
-    fn is_pushback(&self) -> bool {
-        match self {
-            Self::Aws(error) => error.is_pushback(),
-            Self::Conjur(error) => error.is_pushback(),
-            Self::Door(error) => error.is_pushback(),
-            Self::Imds(error) => error.is_pushback(),
-            Self::NoMachineId => false,
-        }
-    }
-}
-
-/// What to do where the failure itself does not tell.
-const fn general(class: Class) -> Option<&'static str> {
-    match class {
-        Class::Absent => Some("see whether the rotator runs and publishes"),
-        Class::Bug | Class::Usage | Class::Storage | Class::Config | Class::Tampered => None,
-        Class::Protocol => Some("see what answers at this address: a proxy, a portal, another service"),
-        Class::Refused => {
-            Some("see the log of the server that refused, and what this host or role may do there")
-        }
-        Class::Transient => Some("it was tried again until the deadline: see the health of that service"),
-    }
-}
-
 /// What an enrollment may do, in the order in which it does it.
 #[expect(async_fn_in_trait, reason = "one thread runs everything; no future needs to be Send")]
 pub trait Effects {
-    /// The wall clock.
+    /// The wall clock, corrected by what AWS says of the time when it refuses ours.
     fn now(&self) -> Second;
+
+    /// Opens connections to S3, KMS and Conjur for the requests that come, as far as it is known where
+    /// they are. Nothing is asked and nothing fails here: what goes wrong shows again at the request.
+    async fn open_ahead(&self);
 
     /// The instance metadata service: who this instance is. No permission.
     async fn facts(&self, needs: &Needs) -> Result<Facts, Error>;
@@ -166,20 +71,25 @@ pub trait Effects {
 /// The machine and the servers of its configuration.
 pub struct Real<'a> {
     config: &'a Config,
+    start: Instant,
+    clock: Clock,
     imds: Imds,
     appliance: Conjur,
     leader: Conjur,
     /// The region of the identity document, once it was read.
     region: RefCell<Option<String>>,
-    role: RefCell<Option<Role>>,
+    region_told: Notify,
+    aws: OnceCell<Aws>,
+    role: Cell<Role>,
 }
 
-/// Clients that carry the role's credentials.
-#[derive(Clone)]
-struct Role {
-    bucket: Bucket,
-    kms: Kms,
-    until: Option<Second>,
+/// The role's credentials, as far as it matters here.
+#[derive(Clone, Copy)]
+enum Role {
+    /// None are held, or those that are held were not taken.
+    Unknown,
+    /// They are held, and good until then.
+    Held(Option<Second>),
 }
 
 impl<'a> Real<'a> {
@@ -202,7 +112,18 @@ impl<'a> Real<'a> {
             )
         };
         let imds = Imds::new(&config.imds)?;
-        Ok(Self { config, imds, appliance, leader, region: RefCell::default(), role: RefCell::default() })
+        Ok(Self {
+            config,
+            start: Instant::now(),
+            clock: Clock::default(),
+            imds,
+            appliance,
+            leader,
+            region: RefCell::default(),
+            region_told: Notify::new(),
+            aws: OnceCell::new(),
+            role: Cell::new(Role::Unknown),
+        })
     }
 
     const fn at(&self, at: At) -> &Conjur {
@@ -212,35 +133,77 @@ impl<'a> Real<'a> {
         }
     }
 
-    /// The clients for S3 and KMS; the role's credentials are asked for once, and again when they
-    /// are about to expire.
-    async fn role(&self) -> Result<Role, Error> {
+    fn region(&self) -> Option<String> {
+        self.config.source.region.clone().or_else(|| self.region.borrow().clone())
+    }
+
+    /// The clients for S3 and KMS, made once.
+    async fn aws(&self, region: &str) -> Result<&Aws, Error> {
+        let make = async || {
+            let trust = self.config.source.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
+            Ok(Aws::on_instance(region, &trust, &self.clock).await?)
+        };
+        self.aws.get_or_try_init(make).await
+    }
+
+    /// The same with the role's credentials, which are asked for once, and again when they are about to
+    /// expire or were not taken.
+    async fn role(&self) -> Result<&Aws, Error> {
         const MARGIN: Duration = Duration::from_secs(60);
-        let known = self.role.borrow().clone();
-        if let Some(role) =
-            known.filter(|role| role.until.is_none_or(|until| until > self.now().plus(MARGIN)))
-        {
-            return Ok(role);
-        }
-        let source = &self.config.source;
-        let known = source.region.clone().or_else(|| self.region.borrow().clone());
-        let region = match known {
+        let region = match self.region() {
             Some(region) => region,
             None => self.facts(&Needs::default()).await?.region.ok_or(aws::Error::NoRegion)?,
         };
-        let credentials = self.imds.credentials().await?;
-        let trust = source.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
-        let aws = Aws::with_credentials(&region, &credentials, &trust).await?;
-        let bucket = aws.bucket(&source.bucket, source.bucket_owner.as_deref());
-        let role = Role { bucket, kms: aws.kms(), until: credentials.expires_at };
-        self.role.replace(Some(role.clone()));
-        Ok(role)
+        let aws = self.aws(&region).await?;
+        let good = match self.role.get() {
+            Role::Unknown => false,
+            Role::Held(until) => until.is_none_or(|until| until > self.now().plus(MARGIN)),
+        };
+        if !good {
+            let credentials = self.imds.credentials().await?;
+            aws.hold(&credentials);
+            self.role.set(Role::Held(credentials.expires_at));
+        }
+        Ok(aws)
+    }
+
+    /// What a failure means at this point of the run; see [`error::unsettled`].
+    fn judged<T>(&self, end: Result<T, Error>) -> Result<T, Error> {
+        end.map_err(|error| {
+            if error::wants_new_credentials(&error) {
+                self.role.set(Role::Unknown);
+            }
+            match error::unsettled(&error, self.start.elapsed(), self.config.deadline) {
+                Some(why) => Error::Unsettled { why, source: Box::new(error) },
+                None => error,
+            }
+        })
     }
 }
 
 impl Effects for Real<'_> {
     fn now(&self) -> Second {
-        Second::now()
+        self.clock.now()
+    }
+
+    async fn open_ahead(&self) {
+        let follower = async {
+            if self.config.leader_url != self.config.appliance_url {
+                self.appliance.open().await;
+            }
+        };
+        let aws = async {
+            let region = loop {
+                match self.region() {
+                    Some(region) => break region,
+                    None => self.region_told.notified().await,
+                }
+            };
+            if let Ok(aws) = self.aws(&region).await {
+                aws.open(&self.config.source.bucket).await;
+            }
+        };
+        tokio::join!(self.leader.open(), follower, aws);
     }
 
     async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
@@ -249,16 +212,20 @@ impl Effects for Real<'_> {
         }
         let facts = self.imds.facts(needs).await?;
         self.region.replace(facts.region.clone());
+        self.region_told.notify_one();
         Ok(facts)
     }
 
     async fn fetch(&self) -> Result<Vec<u8>, Error> {
-        Ok(self.role().await?.bucket.get(&self.config.source.object).await?.bytes)
+        let source = &self.config.source;
+        let bucket = self.role().await?.bucket(&source.bucket, source.bucket_owner.as_deref());
+        self.judged(bucket.get(&source.object).await.map(|object| object.bytes).map_err(Error::from))
     }
 
     async fn unseal(&self, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error> {
         let (key, context) = (self.config.source.kms_key.as_str(), sealed.binding().context());
-        Ok(self.role().await?.kms.decrypt(key, sealed.ciphertext(), &context).await?)
+        let kms = self.role().await?.kms();
+        self.judged(kms.decrypt(key, sealed.ciphertext(), &context).await.map_err(Error::from))
     }
 
     async fn redeem(
@@ -267,14 +234,14 @@ impl Effects for Real<'_> {
         host: &HostId,
         annotations: &BTreeMap<String, String>,
     ) -> Result<Redeemed, Error> {
-        Ok(self.leader.redeem(token, host, annotations).await?)
+        self.judged(self.leader.redeem(token, host, annotations).await.map_err(Error::from))
     }
 
     async fn authenticate(&self, at: At, host: &HostId, key: &ApiKey) -> Result<AccessToken, Error> {
-        Ok(self.at(at).authenticate(&host.login(), key).await?)
+        self.judged(self.at(at).authenticate(&host.login(), key).await.map_err(Error::from))
     }
 
     async fn may_read(&self, with: &AccessToken, variable: &str) -> Result<bool, Error> {
-        Ok(self.leader.may(with, "execute", "variable", variable).await?)
+        self.judged(self.leader.may(with, "execute", "variable", variable).await.map_err(Error::from))
     }
 }

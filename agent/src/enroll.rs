@@ -23,10 +23,12 @@ use crate::lock::Lock;
 use crate::state::{self, Failure, Found, MadeFor, Phase, State, Verified};
 use crate::step::{self, Known, Step, Why};
 use crate::store::{self, Disk};
+use imprint_core::door::beside;
 use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use tokio::sync::Notify;
 
 /// Repeats of all calls of a run together. Pauses grow to 20 s, so the deadline usually comes first.
 const REPEATS: u32 = 200;
@@ -46,9 +48,20 @@ pub enum Outcome {
 /// See [`Error`]. Then there is either the old identity, or none, or a new one that was not proved
 /// yet; never a part of one.
 pub async fn enroll(config: &Config, on: &impl Effects, disk: &impl Disk) -> Result<Outcome, Error> {
-    let run = Run { config, on, disk, retry: Retry::new(config.deadline, REPEATS), redeems: Cell::new(0) };
+    let run = Run {
+        config,
+        on,
+        disk,
+        retry: Retry::new(config.deadline, REPEATS),
+        redeems: Cell::new(0),
+        decided: Notify::new(),
+    };
     let _lock = Lock::take(&config.files.state_dir, run.retry.remaining()).await?;
-    let end = run.under_lock().await;
+    let ahead = async {
+        run.decided.notified().await;
+        on.open_ahead().await;
+    };
+    let end = beside(ahead, run.under_lock()).await;
     if let Err(error) = &end {
         run.remember(error);
     }
@@ -62,6 +75,8 @@ struct Run<'a, E, D> {
     retry: Retry,
     /// Redeems that may have been carried out.
     redeems: Cell<u32>,
+    /// Told once something is to be done, so that connections are opened ahead.
+    decided: Notify,
 }
 
 impl<E: Effects, D: Disk> Run<'_, E, D> {
@@ -89,6 +104,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             }
             Step::EnrollAsOneself { parent } => self.forget_parent(parent, &here)?,
         }
+        self.decided.notify_one();
 
         let needs = self.needs();
         if facts.is_none() || needs != Needs::default() {

@@ -5,32 +5,44 @@
 //! overrides are what `aws-config` reads from the environment and the profile (`AWS_ENDPOINT_URL_S3`,
 //! `AWS_USE_FIPS_ENDPOINT`, ...), never changed here.
 
+mod clock;
 mod connector;
 mod error;
+mod instance;
 mod kms;
 mod s3;
 
+pub use clock::Clock;
 pub use error::Error;
 pub use kms::{Encrypted, Kms};
 pub use s3::{Bucket, ETag, Object, Only};
 
-use crate::door::{Door, Trust};
+use crate::door::{Door, Tls, Trust};
 use crate::second::Second;
+use aws_config::identity::IdentityCache;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
-use connector::Connector;
-use std::time::{Duration, SystemTime};
+use connector::{Connector, asked_for};
+use instance::Held;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// The longest that one request to AWS may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One region with one set of credentials, for S3 and KMS alike.
+/// One region, for S3 and KMS alike.
 #[derive(Clone, Debug)]
 pub struct Aws {
-    config: SdkConfig,
+    s3: aws_sdk_s3::Client,
+    kms: aws_sdk_kms::Client,
+    /// The ways of the two clients: each has connections of its own, that may be open ahead.
+    ways: [Connector; 2],
+    /// What an instance holds; nothing with the default chain.
+    held: Held,
     region: String,
+    clock: Clock,
 }
 
 /// A role's temporary credentials, as the metadata service hands them out.
@@ -52,22 +64,45 @@ impl Aws {
     /// # Errors
     /// [`Error::NoRegion`] when neither `region` nor the environment or profile names one.
     pub async fn with_default_chain(region: Option<&str>, trust: &Trust) -> Result<Self, Error> {
-        Self::load(region, trust, |loader| loader).await
+        Self::load(region, trust, Clock::default(), Held::default(), |loader| loader).await
     }
 
-    /// With these credentials and no others: on an instance, whose own role is the point.
+    /// With the credentials that [`Aws::hold`] is given and no others: on an instance, whose own role is
+    /// the point. Without any, nothing is sent.
     ///
     /// # Errors
     /// When the trust cannot be used.
-    pub async fn with_credentials(region: &str, with: &Credentials, trust: &Trust) -> Result<Self, Error> {
-        let credentials = aws_credential_types::Credentials::new(
-            with.access_key_id.clone(),
-            with.secret_access_key.to_string(),
-            with.session_token.as_ref().map(|token| token.to_string()),
-            with.expires_at.map(time),
-            "imprint",
-        );
-        Self::load(Some(region), trust, |loader| loader.credentials_provider(credentials)).await
+    pub async fn on_instance(region: &str, trust: &Trust, clock: &Clock) -> Result<Self, Error> {
+        let held = Held::default();
+        let provider = SharedCredentialsProvider::new(held.clone());
+        Self::load(Some(region), trust, clock.clone(), held, |loader| {
+            // They are held here already, and they change when ours say so.
+            loader.credentials_provider(provider).identity_cache(IdentityCache::no_cache())
+        })
+        .await
+    }
+
+    /// Signs with these from now on. When they end is the caller's to judge: by a clock that is wrong,
+    /// they look expired.
+    pub fn hold(&self, credentials: &Credentials) {
+        self.held.replace(credentials);
+    }
+
+    /// Where the SDK would send the requests for objects of this bucket, and those to KMS; nothing is sent.
+    /// It is the SDK's own answer, with every setting that it heeds.
+    pub async fn endpoints(&self, bucket: &str) -> [Option<String>; 2] {
+        let s3 = asked_for(self.s3.get_object().bucket(bucket).key("endpoint").send());
+        let kms = asked_for(self.kms.decrypt().key_id("endpoint").ciphertext_blob(vec![0].into()).send());
+        // A future of the SDK is large.
+        let (s3, kms) = (Box::pin(s3), Box::pin(kms));
+        [s3.await, kms.await]
+    }
+
+    /// Opens a connection to each of the two for its next request. What goes wrong shows again there.
+    pub async fn open(&self, bucket: &str) {
+        let [s3, kms] = self.endpoints(bucket).await;
+        let [to_s3, to_kms] = &self.ways;
+        tokio::join!(to_s3.open(s3), to_kms.open(kms));
     }
 
     /// The region that requests go to and are signed for.
@@ -80,35 +115,43 @@ impl Aws {
     /// itself: without it, a name that was freed and taken by a stranger would go unseen.
     #[must_use]
     pub fn bucket(&self, name: &str, owner: Option<&str>) -> Bucket {
-        Bucket::new(aws_sdk_s3::Client::new(&self.config), name, owner)
+        Bucket::new(self.s3.clone(), self.clock.clone(), name, owner)
     }
 
     /// KMS.
     #[must_use]
     pub fn kms(&self) -> Kms {
-        Kms::new(aws_sdk_kms::Client::new(&self.config))
+        Kms::new(self.kms.clone(), self.clock.clone())
     }
 
     async fn load(
         region: Option<&str>,
         trust: &Trust,
+        clock: Clock,
+        held: Held,
         also: impl FnOnce(ConfigLoader) -> ConfigLoader,
     ) -> Result<Self, Error> {
-        let connector = Connector::new(Door::new(trust)?, Door::direct(Duration::from_secs(1))?);
+        let tls = Tls::new(trust)?;
+        // No door is shared: a connection that is open ahead goes to whoever asks first.
+        let way = || Ok::<_, Error>(Connector::new(Door::over(&tls)?, Door::direct(Duration::from_secs(1))?));
+        let ways = [way()?, way()?];
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(connector)
+            .http_client(way()?)
             .retry_config(RetryConfig::disabled())
             // Objects and replies are small, and every call has a time-out.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
-        let config = also(loader).load().await;
+        let config: SdkConfig = also(loader).load().await;
         let region = config.region().ok_or(Error::NoRegion)?.to_string();
-        Ok(Self { config, region })
+        let [to_s3, to_kms] = ways.clone();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).http_client(to_s3).build();
+        let kms = aws_sdk_kms::config::Builder::from(&config).http_client(to_kms).build();
+        let (s3, kms) = (aws_sdk_s3::Client::from_conf(s3), aws_sdk_kms::Client::from_conf(kms));
+        Ok(Self { s3, kms, ways, held, region, clock })
     }
 }
 
-fn time(second: Second) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(second.unix().unsigned_abs())
-}
+#[cfg(test)]
+mod tests;

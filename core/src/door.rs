@@ -3,6 +3,8 @@
 //! Both our own calls and the AWS SDK go through it, so there is one TLS configuration, one place
 //! that decides on proxies and one that never follows a redirect. Retries are not made here.
 
+pub mod certificate;
+
 use crate::error::{Class, Classified};
 use crate::name::ApplianceUrl;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
@@ -13,6 +15,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -24,6 +27,10 @@ const _: () = assert!(
 
 /// How long a TCP and TLS connection may take to open.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a connection that was opened ahead is taken for a good one: servers close those that they
+/// hear nothing from, the quickest of them after some seconds.
+const FRESH: Duration = Duration::from_secs(8);
 
 /// The most certificates a CA bundle may have: their digests are part of a 4 KB binding.
 pub const MOST_CERTIFICATES: usize = 16;
@@ -119,6 +126,26 @@ impl CaBundle {
     }
 }
 
+/// Roots and settings of TLS, made once and shared by several doors.
+#[derive(Clone, Debug)]
+pub struct Tls(rustls::ClientConfig);
+
+impl Tls {
+    /// That trusts these.
+    ///
+    /// # Errors
+    /// When a certificate of `trust` cannot be used.
+    pub fn new(trust: &Trust) -> Result<Self, Error> {
+        let public = || rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        with_roots(match trust {
+            Trust::Only(bundle) => bundle.roots(rustls::RootCertStore::empty())?,
+            Trust::PublicAnd(bundle) => bundle.roots(public())?,
+            Trust::Public => public(),
+        })
+        .map(Self)
+    }
+}
+
 /// An HTTP client for one server.
 #[derive(Clone, Debug)]
 pub struct Door {
@@ -133,7 +160,7 @@ impl Door {
     /// # Errors
     /// When a certificate of `trust` cannot be used.
     pub fn to(url: &ApplianceUrl, trust: &Trust) -> Result<Self, Error> {
-        Self::build(tls(trust)?, |client| {
+        Self::build(Tls::new(trust)?.0, |client| {
             let client = client.connect_timeout(CONNECT);
             if url.as_str().starts_with("http://") { client.no_proxy() } else { client }
         })
@@ -144,7 +171,15 @@ impl Door {
     /// # Errors
     /// When a certificate of `trust` cannot be used.
     pub fn new(trust: &Trust) -> Result<Self, Error> {
-        Self::build(tls(trust)?, |client| client.connect_timeout(CONNECT))
+        Self::over(&Tls::new(trust)?)
+    }
+
+    /// The same, with settings that are there already.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn over(tls: &Tls) -> Result<Self, Error> {
+        Self::build(tls.0.clone(), |client| client.connect_timeout(CONNECT))
     }
 
     /// A door that never goes through a proxy and trusts no certificate at all: the link-local
@@ -163,7 +198,8 @@ impl Door {
         &self.client
     }
 
-    /// Opens a connection for the next request to `url`'s server. What goes wrong here is not
+    /// Opens a connection for the next request to `url`'s server, which takes it if it comes within
+    /// some seconds; after that another is opened. What goes wrong here is not
     /// reported: it shows again, with its reason, at that request.
     pub async fn open(&self, url: &str) {
         let _parked_or_failed = PARK.scope((), self.client.head(url).send()).await;
@@ -187,15 +223,6 @@ impl Door {
     }
 }
 
-fn tls(trust: &Trust) -> Result<rustls::ClientConfig, Error> {
-    let public = || rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    with_roots(match trust {
-        Trust::Only(bundle) => bundle.roots(rustls::RootCertStore::empty())?,
-        Trust::PublicAnd(bundle) => bundle.roots(public())?,
-        Trust::Public => public(),
-    })
-}
-
 fn with_roots(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, Error> {
     static PROVIDER: LazyLock<Arc<rustls::crypto::CryptoProvider>> =
         LazyLock::new(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
@@ -215,7 +242,7 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A connector layer that can dial ahead: under `PARK` a new connection is kept, and the next
 /// request takes it.
-struct Ahead<C>(Arc<Mutex<Option<C>>>);
+struct Ahead<C>(Arc<Mutex<Option<(C, Instant)>>>);
 
 impl<C> Clone for Ahead<C> {
     fn clone(&self) -> Self {
@@ -270,11 +297,11 @@ where
             // A request that comes while the dial is under way waits for it here.
             let mut parked = parked.lock_owned().await;
             if park {
-                *parked = Some(inner.call(to).await?);
+                *parked = Some((inner.call(to).await?, Instant::now()));
                 return Err("parked for the next request".into());
             }
-            match parked.take() {
-                Some(open) => Ok(open),
+            match parked.take().filter(|(_, since)| since.elapsed() <= FRESH) {
+                Some((open, _)) => Ok(open),
                 None => {
                     drop(parked);
                     inner.call(to).await
@@ -282,6 +309,18 @@ where
             }
         })
     }
+}
+
+/// Runs the flow with something beside it that prepares its way and that it never waits for: what is
+/// not ready by then is dropped with the end of the flow.
+pub async fn beside<T>(ahead: impl Future<Output = ()>, flow: impl Future<Output = T>) -> T {
+    tokio::pin!(flow);
+    tokio::select! {
+        biased;
+        end = &mut flow => return end,
+        () = ahead => {}
+    }
+    flow.await
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 /// The most that any answer may have, in bytes: the SDK reads errors and KMS's answers whole, and an
@@ -25,6 +26,15 @@ pub(super) struct Connector {
 impl Connector {
     pub(super) const fn new(door: Door, direct: Door) -> Self {
         Self { door, direct }
+    }
+
+    /// Opens a connection for the next request to this address, if it is one that is spoken to.
+    pub(super) async fn open(&self, uri: Option<String>) {
+        if let Some(uri) = uri
+            && let Ok(door) = self.door_to(&uri)
+        {
+            door.open(&uri).await;
+        }
     }
 
     /// The way to this address, or why there is none.
@@ -53,8 +63,39 @@ fn is_here(host: &str) -> bool {
     }
 }
 
+tokio::task_local! {
+    /// Set while an operation is only asked where it would go.
+    static ASKED: RefCell<Option<String>>;
+}
+
+/// Where this operation of the SDK would send its request; nothing is sent.
+pub(super) async fn asked_for(operation: impl Future) -> Option<String> {
+    let asked = async {
+        operation.await;
+        ASKED.with(RefCell::take)
+    };
+    ASKED.scope(RefCell::default(), asked).await
+}
+
+/// Whether the operation under way is one of those.
+pub(super) fn is_only_asked() -> bool {
+    ASKED.try_with(|_| ()).is_ok()
+}
+
+/// Scheme, host and port.
+fn origin(uri: &str) -> String {
+    let end = uri.match_indices('/').nth(2).map_or(uri.len(), |(at, _)| at);
+    uri.get(..end).unwrap_or(uri).to_owned()
+}
+
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let asked = ASKED.try_with(|asked| *asked.borrow_mut() = Some(origin(request.uri())));
+        if asked.is_ok() {
+            return HttpConnectorFuture::ready(Err(ConnectorError::user(
+                "only asked for its address".into(),
+            )));
+        }
         let client = match self.door_to(request.uri()) {
             Ok(door) => door.client().clone(),
             Err(error) => return HttpConnectorFuture::ready(Err(error)),

@@ -2,6 +2,7 @@
 //! KMS says `AccessDeniedException` with 400.
 
 use crate::door;
+use crate::door::certificate::Fault;
 use crate::error::{Class, Classified};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -25,6 +26,19 @@ pub enum Error {
         code: String,
         /// The HTTP status.
         status: u16,
+    },
+    /// The service's certificate was refused.
+    #[error("{operation} of {resource}: {fault}")]
+    Certificate {
+        /// IAM's name of the call.
+        operation: &'static str,
+        /// Bucket and key, or KMS key.
+        resource: String,
+        /// Why.
+        fault: Fault,
+        /// What failed.
+        #[source]
+        source: Source,
     },
     /// The HTTP client cannot be made.
     #[error("no way to AWS")]
@@ -92,7 +106,52 @@ impl Error {
     pub fn code(&self) -> Option<&str> {
         match self {
             Self::Answered { code, .. } => Some(code),
-            Self::Door(_)
+            Self::Certificate { .. }
+            | Self::Door(_)
+            | Self::Endpoint { .. }
+            | Self::Incomplete { .. }
+            | Self::NoRegion
+            | Self::TimedOut { .. }
+            | Self::TooLarge { .. }
+            | Self::Unreachable { .. } => None,
+        }
+    }
+
+    /// Whether the credentials themselves were not taken, so that others are needed.
+    #[must_use]
+    pub fn is_credentials(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(
+                "ExpiredToken"
+                    | "ExpiredTokenException"
+                    | "InvalidAccessKeyId"
+                    | "InvalidClientTokenId"
+                    | "InvalidToken"
+                    | "InvalidTokenException"
+                    | "UnrecognizedClientException"
+            )
+        )
+    }
+
+    /// Whether it is what a new role or new credentials get until all of AWS knows them: seconds, at
+    /// times minutes. Of S3's 403 nobody can tell, since it is also said of what is not there.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        let denied = matches!(
+            self,
+            Self::Answered { operation, code, .. } if operation.starts_with("kms:") && code == "AccessDeniedException"
+        );
+        denied || self.is_credentials()
+    }
+
+    /// What was wrong with the service's certificate, if that was it.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<Fault> {
+        match self {
+            Self::Certificate { fault, .. } => Some(*fault),
+            Self::Answered { .. }
+            | Self::Door(_)
             | Self::Endpoint { .. }
             | Self::Incomplete { .. }
             | Self::NoRegion
@@ -137,6 +196,9 @@ impl Error {
         if is_ours {
             return Self::Endpoint { operation, resource, source };
         }
+        if let Some(fault) = Fault::of(&*source) {
+            return Self::Certificate { operation, resource, fault, source };
+        }
         Self::Unreachable { operation, resource, source }
     }
 }
@@ -170,6 +232,8 @@ impl Classified for Error {
                 _ if *status < 400 => Class::Protocol,
                 _ => Class::Refused,
             },
+            // Waiting does not mend a certificate; a wrong clock has its own wait (see the agent's effects).
+            Self::Certificate { .. } => Class::Refused,
             Self::Door(error) => error.class(),
             Self::Incomplete { .. } => Class::Protocol,
             Self::Endpoint { .. } | Self::NoRegion => Class::Config,
@@ -205,11 +269,24 @@ impl Classified for Error {
                 (_, "DisabledException" | "KMSInvalidStateException") => {
                     Some("the KMS key is disabled or awaits deletion: enable it")
                 }
+                (
+                    _,
+                    "InvalidAccessKeyId"
+                    | "InvalidClientTokenId"
+                    | "InvalidToken"
+                    | "UnrecognizedClientException",
+                ) => Some("AWS does not know these credentials: was the role deleted and made again?"),
                 (_, "RequestTimeTooSkewed" | "InvalidSignatureException" | "SignatureDoesNotMatch") => {
                     Some("check this machine's clock first, then its credentials")
                 }
                 _ => None,
             },
+            Self::Certificate { fault, .. } if fault.is_time() => {
+                Some("check this machine's clock first: set it, or see whether time is synchronized")
+            }
+            Self::Certificate { .. } => Some(
+                "check the name of the endpoint, and that [source] ca_file has a TLS-opening proxy's authority",
+            ),
             Self::Endpoint { .. } => Some("check the AWS_ENDPOINT_URL variables: they must be https"),
             Self::NoRegion => Some("set region in the configuration, or AWS_REGION"),
             Self::TimedOut { .. } | Self::Unreachable { .. } => {

@@ -3,7 +3,7 @@
 //! Decrypt always names the key: without it, KMS would open a blob of any key that the role may
 //! use, a stranger's included.
 
-use super::{Error, TIMEOUT};
+use super::{Clock, Error, TIMEOUT};
 use aws_sdk_kms::Client;
 use aws_sdk_kms::primitives::Blob;
 use std::collections::{BTreeMap, HashMap};
@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 #[derive(Clone, Debug)]
 pub struct Kms {
     client: Client,
+    clock: Clock,
 }
 
 /// What Encrypt made.
@@ -25,8 +26,8 @@ pub struct Encrypted {
 }
 
 impl Kms {
-    pub(super) const fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) const fn new(client: Client, clock: Clock) -> Self {
+        Self { client, clock }
     }
 
     /// `kms:Encrypt` of at most 4,096 bytes.
@@ -46,7 +47,8 @@ impl Kms {
             .key_id(key)
             .plaintext(Blob::new(plaintext))
             .set_encryption_context(Some(unordered(context)));
-        let reply = tokio::time::timeout(TIMEOUT, request.send()).await.map_err(|_| late(operation, key))?;
+        let call = self.clock.signed(operation, async || request.clone().send().await);
+        let reply = tokio::time::timeout(TIMEOUT, call).await.map_err(|_| late(operation, key))?;
         let reply = reply.map_err(|e| Error::of(operation, key.to_owned(), e))?;
         let missing = |what| Error::Incomplete { operation, resource: key.to_owned(), what };
         Ok(Encrypted {
@@ -73,7 +75,8 @@ impl Kms {
             .key_id(key)
             .ciphertext_blob(Blob::new(ciphertext))
             .set_encryption_context(Some(unordered(context)));
-        let reply = tokio::time::timeout(TIMEOUT, request.send()).await.map_err(|_| late(operation, key))?;
+        let call = self.clock.signed(operation, async || request.clone().send().await);
+        let reply = tokio::time::timeout(TIMEOUT, call).await.map_err(|_| late(operation, key))?;
         let reply = reply.map_err(|e| Error::of(operation, key.to_owned(), e))?;
         let plaintext = reply.plaintext.map(|blob| Zeroizing::new(blob.into_inner()));
         plaintext.ok_or_else(|| Error::Incomplete { operation, resource: key.to_owned(), what: "Plaintext" })

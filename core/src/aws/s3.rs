@@ -1,6 +1,6 @@
 //! Objects in one bucket: get, and put under a condition. Nothing is ever put without one.
 
-use super::{Error, TIMEOUT};
+use super::{Clock, Error, TIMEOUT};
 use crate::sealed::LARGEST_OBJECT;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
@@ -11,6 +11,7 @@ use std::future::Future;
 #[derive(Clone, Debug)]
 pub struct Bucket {
     client: Client,
+    clock: Clock,
     name: String,
     owner: Option<String>,
 }
@@ -38,8 +39,8 @@ pub enum Only {
 }
 
 impl Bucket {
-    pub(super) fn new(client: Client, name: &str, owner: Option<&str>) -> Self {
-        Self { client, name: name.to_owned(), owner: owner.map(str::to_owned) }
+    pub(super) fn new(client: Client, clock: Clock, name: &str, owner: Option<&str>) -> Self {
+        Self { client, clock, name: name.to_owned(), owner: owner.map(str::to_owned) }
     }
 
     /// `s3:GetObject`: a whole small object.
@@ -55,7 +56,8 @@ impl Bucket {
             .key(key)
             .set_expected_bucket_owner(self.owner.clone());
         self.within(operation, key, async {
-            let reply = request.send().await.map_err(|e| Error::of(operation, self.resource(key), e))?;
+            let call = self.clock.signed(operation, async || request.clone().send().await);
+            let reply = call.await.map_err(|e| Error::of(operation, self.resource(key), e))?;
             let etag = self.etag(operation, key, reply.e_tag)?;
             let mut body = reply.body;
             let mut bytes = Vec::new();
@@ -85,20 +87,24 @@ impl Bucket {
     /// See [`Error`]; [`Error::is_conflict`] when the condition does not hold any more.
     pub async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
         let operation = "s3:PutObject";
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.name)
-            .key(key)
-            .set_expected_bucket_owner(self.owner.clone())
-            .content_type("application/json")
-            .body(ByteStream::from(bytes));
-        let request = match only {
-            Only::IfAbsent => request.if_none_match("*"),
-            Only::IfMatch(etag) => request.if_match(&etag.0),
+        let request = async || {
+            let request = self
+                .client
+                .put_object()
+                .bucket(&self.name)
+                .key(key)
+                .set_expected_bucket_owner(self.owner.clone())
+                .content_type("application/json")
+                .body(ByteStream::from(bytes.clone()));
+            let request = match only {
+                Only::IfAbsent => request.if_none_match("*"),
+                Only::IfMatch(etag) => request.if_match(&etag.0),
+            };
+            request.send().await
         };
         self.within(operation, key, async {
-            let reply = request.send().await.map_err(|e| Error::of(operation, self.resource(key), e))?;
+            let reply = self.clock.signed(operation, request).await;
+            let reply = reply.map_err(|e| Error::of(operation, self.resource(key), e))?;
             self.etag(operation, key, reply.e_tag)
         })
         .await

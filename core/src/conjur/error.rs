@@ -1,11 +1,25 @@
 //! What can go wrong in a call to Conjur, without a byte of any body.
 
+use crate::door::certificate::Fault;
 use crate::error::{Class, Classified};
 use std::time::Duration;
 
 /// Why a call to Conjur failed. `operation` is the call's name, `server` the host asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The server's certificate was refused: nothing was sent.
+    #[error("{operation}: {server}: {fault}")]
+    Certificate {
+        /// The call.
+        operation: &'static str,
+        /// Host and port.
+        server: String,
+        /// Why.
+        fault: Fault,
+        /// What failed.
+        #[source]
+        source: reqwest::Error,
+    },
     /// The connection was opened and then broke, or nothing came back in time: the server may have
     /// acted.
     #[error("{operation}: the connection to {server} broke before the answer was complete")]
@@ -69,7 +83,8 @@ impl Error {
     pub const fn status(&self) -> Option<u16> {
         match self {
             Self::Status { status, .. } => Some(*status),
-            Self::Interrupted { .. }
+            Self::Certificate { .. }
+            | Self::Interrupted { .. }
             | Self::TooLarge { .. }
             | Self::Unexpected { .. }
             | Self::Unreachable { .. } => None,
@@ -88,21 +103,21 @@ impl Error {
         match self {
             Self::Interrupted { .. } | Self::TooLarge { .. } | Self::Unexpected { .. } => true,
             Self::Status { status, .. } => *status >= 500 || *status == 408,
-            Self::Unreachable { .. } => false,
+            Self::Certificate { .. } | Self::Unreachable { .. } => false,
         }
     }
 
-    fn is_certificate(source: &reqwest::Error) -> bool {
-        let mut below: Option<&(dyn std::error::Error + 'static)> = Some(source);
-        while let Some(error) = below {
-            if let Some(error) = error.downcast_ref::<rustls::Error>() {
-                return matches!(error, rustls::Error::InvalidCertificate(_));
-            }
-            // An io::Error hides its inner error from `source`.
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            below = inner.map(|e| e as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    /// What was wrong with the server's certificate, if that was it.
+    #[must_use]
+    pub const fn certificate(&self) -> Option<Fault> {
+        match self {
+            Self::Certificate { fault, .. } => Some(*fault),
+            Self::Interrupted { .. }
+            | Self::Status { .. }
+            | Self::TooLarge { .. }
+            | Self::Unexpected { .. }
+            | Self::Unreachable { .. } => None,
         }
-        false
     }
 }
 
@@ -111,7 +126,7 @@ impl Classified for Error {
         match self {
             Self::Interrupted { .. } => Class::Transient,
             // Waiting does not mend a certificate; a wrong pin and a stranger in between look alike.
-            Self::Unreachable { source, .. } if Self::is_certificate(source) => Class::Refused,
+            Self::Certificate { .. } => Class::Refused,
             Self::Unreachable { .. } => Class::Transient,
             Self::TooLarge { .. } | Self::Unexpected { .. } => Class::Protocol,
             Self::Status { status, .. } => match status {
@@ -124,7 +139,10 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Unreachable { source, .. } if Self::is_certificate(source) => Some(
+            Self::Certificate { fault, .. } if fault.is_time() => {
+                Some("check this machine's clock first: set it, or see whether time is synchronized")
+            }
+            Self::Certificate { .. } => Some(
                 "the server's certificate does not chain to ca_file: check the file, the server's name and this machine's clock",
             ),
             Self::Unreachable { .. } | Self::Interrupted { .. } => Some(
@@ -151,14 +169,15 @@ impl Classified for Error {
             // 504: whatever stands in front of Conjur gave up waiting for it.
             Self::Status { status, .. } => matches!(status, 429 | 503 | 504),
             Self::Interrupted { source, .. } | Self::Unreachable { source, .. } => source.is_timeout(),
-            Self::TooLarge { .. } | Self::Unexpected { .. } => false,
+            Self::Certificate { .. } | Self::TooLarge { .. } | Self::Unexpected { .. } => false,
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
-            Self::Interrupted { .. }
+            Self::Certificate { .. }
+            | Self::Interrupted { .. }
             | Self::TooLarge { .. }
             | Self::Unexpected { .. }
             | Self::Unreachable { .. } => None,

@@ -2,6 +2,7 @@
 
 use super::reply::Reply;
 use super::{Conjur, Error};
+use crate::door::certificate::Fault;
 use crate::token::{AccessToken, ApiKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -122,7 +123,9 @@ impl Conjur {
         // The URL of a revoke holds a token: errors go on without it.
         let broken = |source: reqwest::Error| {
             let (server, source) = (server.clone(), source.without_url());
-            if source.is_connect() || source.is_builder() {
+            if let Some(fault) = Fault::of(&source) {
+                Error::Certificate { operation, server, fault, source }
+            } else if source.is_connect() || source.is_builder() {
                 Error::Unreachable { operation, server, source }
             } else {
                 Error::Interrupted { operation, server, source }

@@ -27,7 +27,9 @@ fn first_boot_then_nothing() {
     let Ok(Found::Good(state)) = state::read(&scene.config.files.state_dir) else { panic!() };
     assert_eq!(state.token.as_deref(), Some(Fingerprint::of(TOKEN.as_bytes()).as_str()));
 
+    assert_eq!(scene.opened.get(), 1);
     assert_eq!(scene.run().unwrap(), Outcome::NothingToDo(host.to_owned()));
+    assert_eq!(scene.opened.get(), 1, "a connection was opened for nothing");
     assert!(scene.calls.borrow().is_empty(), "{:?}", scene.calls);
     // What is gone and holds no secret comes back without a request.
     std::fs::remove_file(&scene.config.files.conf.path).unwrap();

@@ -190,6 +190,7 @@ fn a_token_that_was_replaced_is_fetched_again() {
         fn now(&self) -> Second {
             self.0.now()
         }
+        async fn open_ahead(&self) {}
         async fn facts(&self, needs: &Needs) -> Result<Facts, effects::Error> {
             self.0.facts(needs).await
         }
