@@ -49,12 +49,17 @@ test-root: cc ## the tests that need root or namespaces; builds as you, runs wit
 	bash tests/root/run.sh
 
 .PHONY: check
-check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness
+check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness, man pages
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
+	$(CARGO) run --locked --quiet -p imprint-manuals -- --check
+
+.PHONY: manuals
+manuals: cc ## writes man pages and shell completions from the command lines
+	$(CARGO) run --locked --quiet -p imprint-manuals
 
 .PHONY: contract
 contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRINT_CONTRACT_URL

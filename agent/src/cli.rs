@@ -29,6 +29,7 @@ pub fn command() -> clap::Command {
     version,
     verbatim_doc_comment,
     max_term_width = 100,
+    subcommand_value_name = "COMMAND",
     after_help = "imprint --help shows examples and the exit codes.",
     after_long_help = after(
         &[

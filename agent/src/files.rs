@@ -5,7 +5,7 @@ use crate::config::{Config, Files};
 use crate::identity::{self, Identity};
 use crate::state;
 use crate::step::OnDisk;
-use crate::store::{self, Disk, Writable};
+use crate::store::{self, Disk, Target, Writable};
 use imprint_core::{Class, Classified};
 use zeroize::Zeroizing;
 
@@ -88,26 +88,33 @@ pub fn read_back(config: &Config) -> Result<Identity, Error> {
 /// With the first that cannot.
 pub fn prove_writable<'a, D: Disk>(disk: &'a D, config: &Config) -> Result<Vec<Writable<'a, D>>, Error> {
     let files = &config.files;
-    let mut proofs = Vec::new();
+    let conf = conf(config);
+    let mut all = Vec::new();
     if let Some(ca) = &config.ca {
-        proofs.push(store::prove_writable(disk, &files.pem, ca.pem().len())?);
+        all.push((&files.pem, ca.pem().len()));
     }
-    proofs.push(store::prove_writable(disk, &files.conf, conf(config).len())?);
-    proofs.push(store::prove_writable(disk, &files.identity, identity::LONGEST)?);
-    state::prove_writable(disk, &files.state_dir)?.release()?;
+    all.push((&files.conf, conf.len()));
+    all.push((&files.identity, identity::LONGEST));
+    // The note that comes next is flushed to the file system of the state.
+    let state = state::prove_writable(disk, &files.state_dir)?;
+    let proofs = store::prove_all(disk, &all, &state)?;
+    state.release()?;
     Ok(proofs)
 }
 
-/// Writes pem, conf and identity, in this order.
+/// Writes pem, conf and identity, in this order: all or none.
 ///
 /// # Errors
-/// With the first that cannot be written; those after it are as they were.
+/// When one cannot be written.
 pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(), Error> {
+    let (conf, netrc) = (conf(config), identity.to_netrc());
+    let mut all: Vec<(&Target, &[u8])> = Vec::new();
     if let Some(ca) = &config.ca {
-        store::put(disk, &config.files.pem, ca.pem().as_bytes())?;
+        all.push((&config.files.pem, ca.pem().as_bytes()));
     }
-    store::put(disk, &config.files.conf, conf(config).as_bytes())?;
-    Ok(store::put(disk, &config.files.identity, identity.to_netrc().as_bytes())?)
+    all.push((&config.files.conf, conf.as_bytes()));
+    all.push((&config.files.identity, netrc.as_bytes()));
+    Ok(store::put_all(disk, &all)?)
 }
 
 /// Removes the identity, and no copy is kept. What holds no secret stays.
@@ -142,11 +149,11 @@ pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
 /// # Errors
 /// When it cannot be read or written.
 pub fn mend_access(disk: &impl Disk, files: &Files) -> Result<bool, store::Error> {
-    let Some((bytes, stat)) = store::read_own_with_stat(&files.identity.path, identity::LARGEST)? else {
+    let Some((bytes, looks)) = store::read_with_looks(&files.identity.path, identity::LARGEST)? else {
         return Ok(false);
     };
     let bytes = Zeroizing::new(bytes);
-    if files.identity.is_met_by(&stat) {
+    if looks.are_of(&files.identity) {
         return Ok(false);
     }
     store::put(disk, &files.identity, &bytes)?;

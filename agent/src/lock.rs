@@ -5,7 +5,7 @@
 
 use crate::store;
 use imprint_core::{Class, Classified};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdir, open, openat};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -94,13 +94,17 @@ impl Lock {
 
 fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
     let own = |mode| Mode::from_raw_mode(mode);
-    match mkdir(directory, own(0o700)) {
+    let unfit = |why| Err(Error::Directory { path: directory.to_owned(), why });
+    let (Some(parent), Some(name)) = (directory.parent(), directory.file_name()) else {
+        return unfit("is no place of its own");
+    };
+    let parent = store::Folders::new(&store::Real).folder(parent)?;
+    match mkdirat(parent.dir(), name, own(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(call("cannot make", directory)(errno).into()),
     }
-    let unfit = |why| Err(Error::Directory { path: directory.to_owned(), why });
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = match open(directory, flags, Mode::empty()) {
+    let dir = match openat(parent.dir(), name, flags, Mode::empty()) {
         Ok(dir) => dir,
         Err(Errno::NOTDIR | Errno::LOOP) => return unfit("is not a directory"),
         Err(errno) => return Err(call("cannot open", directory)(errno).into()),
@@ -186,7 +190,7 @@ mod tests {
             ("group", "is writable by other users"),
             ("file", "is not a directory"),
             ("link", "is not a directory"),
-            ("no/parent", "cannot make"),
+            ("no/parent", "cannot open the directory"),
         ] {
             let error = Lock::take(&at(name), Duration::ZERO).await.unwrap_err();
             assert!(error.to_string().contains(say), "{error} should say {say:?}");

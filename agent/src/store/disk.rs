@@ -1,25 +1,57 @@
-//! [`Disk`]: the system calls that change a file, one method each.
+//! [`Disk`]: the system calls that change a file, or that judge where it goes, one method each.
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Stat, StatxAttributes, StatxFlags, Uid};
-use rustix::io::{Errno, Result};
-use std::ffi::OsStr;
+use rustix::fs::{
+    AtFlags, FallocateFlags, Gid, Mode, OFlags, RenameFlags, Stat, StatxAttributes, StatxFlags, Uid,
+    XattrFlags,
+};
+use rustix::io::{Errno, Result, retry_on_intr};
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
 
-/// The system calls behind every write. All but the first work within an open directory, so that
-/// nobody can move the ground away meanwhile.
+/// Where a file's access list is kept (acl(5)).
+pub(super) const ACL: &str = "system.posix_acl_access";
+
+/// Where a file's SELinux label is kept.
+const LABEL: &str = "security.selinux";
+
+/// The longest label that the kernel gives or takes: a page.
+const LONGEST_LABEL: usize = 4096;
+
+/// The system calls behind every write. All work within an open directory, so that nobody can move the
+/// ground away meanwhile.
 pub trait Disk {
-    /// Opens a directory.
+    /// Opens the root directory, only to go on from there.
     ///
     /// # Errors
     /// As open(2).
-    fn open_dir(&self, path: &Path) -> Result<OwnedFd>;
+    fn open_root(&self) -> Result<OwnedFd>;
+
+    /// Opens what stands under a name, a link itself and not where it leads, only to look at it or to go on
+    /// from there.
+    ///
+    /// # Errors
+    /// As openat(2).
+    fn open_below(&self, dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd>;
+
+    /// Where a link leads.
+    ///
+    /// # Errors
+    /// As readlinkat(2).
+    fn read_link(&self, link: &OwnedFd) -> Result<PathBuf>;
 
     /// Whose it is, and who may write in it.
     ///
     /// # Errors
     /// As fstat(2).
-    fn stat_dir(&self, dir: &OwnedFd) -> Result<Stat>;
+    fn look(&self, at: &OwnedFd) -> Result<Stat>;
+
+    /// Opens a directory to work in it.
+    ///
+    /// # Errors
+    /// As openat(2).
+    fn open_dir(&self, at: &OwnedFd) -> Result<OwnedFd>;
 
     /// What stands under a name, links not followed; `None` when nothing.
     ///
@@ -34,11 +66,23 @@ pub trait Disk {
     /// As statx(2).
     fn attributes(&self, dir: &OwnedFd, name: &OsStr) -> Result<StatxAttributes>;
 
+    /// A plain file's SELinux label; `None` when it has none, or is not there any more.
+    ///
+    /// # Errors
+    /// As openat(2) and fgetxattr(2).
+    fn label(&self, dir: &OwnedFd, name: &OsStr) -> Result<Option<Vec<u8>>>;
+
     /// Makes a new file that only its owner can open.
     ///
     /// # Errors
     /// As open(2); `EEXIST` when anything has the name.
     fn create(&self, dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd>;
+
+    /// Takes a file's access list away, so that its mode is all that counts.
+    ///
+    /// # Errors
+    /// As fremovexattr(2); none where there is no list.
+    fn drop_acl(&self, file: &OwnedFd) -> Result<()>;
 
     /// Gives a file its owner and group; `None` leaves one as it is.
     ///
@@ -46,11 +90,23 @@ pub trait Disk {
     /// As fchown(2).
     fn set_owner(&self, file: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> Result<()>;
 
+    /// Gives a file its SELinux label.
+    ///
+    /// # Errors
+    /// As fsetxattr(2).
+    fn set_label(&self, file: &OwnedFd, label: &[u8]) -> Result<()>;
+
     /// Gives a file its permission bits.
     ///
     /// # Errors
     /// As fchmod(2).
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<()>;
+
+    /// Takes the space for so many bytes.
+    ///
+    /// # Errors
+    /// As fallocate(2); `EOPNOTSUPP` where the file system cannot.
+    fn reserve(&self, file: &OwnedFd, size: usize) -> Result<()>;
 
     /// Writes all bytes.
     ///
@@ -70,6 +126,12 @@ pub trait Disk {
     /// As renameat(2).
     fn rename(&self, dir: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<()>;
 
+    /// Lets two files change their names, at once.
+    ///
+    /// # Errors
+    /// As renameat2(2); `EINVAL` where the file system cannot.
+    fn exchange(&self, dir: &OwnedFd, one: &OsStr, other: &OsStr) -> Result<()>;
+
     /// Removes a name.
     ///
     /// # Errors
@@ -77,17 +139,32 @@ pub trait Disk {
     fn remove(&self, dir: &OwnedFd, name: &OsStr) -> Result<()>;
 }
 
-/// The machine's disk.
+/// The machine's disk. A call that a signal interrupted is made again.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Real;
 
 impl Disk for Real {
-    fn open_dir(&self, path: &Path) -> Result<OwnedFd> {
-        rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    fn open_root(&self) -> Result<OwnedFd> {
+        rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
     }
 
-    fn stat_dir(&self, dir: &OwnedFd) -> Result<Stat> {
-        rustix::fs::fstat(dir)
+    fn open_below(&self, dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        retry_on_intr(|| rustix::fs::openat(dir, name, flags, Mode::empty()))
+    }
+
+    fn read_link(&self, link: &OwnedFd) -> Result<PathBuf> {
+        let to = rustix::fs::readlinkat(link, "", Vec::new())?;
+        Ok(OsString::from_vec(to.into_bytes()).into())
+    }
+
+    fn look(&self, at: &OwnedFd) -> Result<Stat> {
+        rustix::fs::fstat(at)
+    }
+
+    fn open_dir(&self, at: &OwnedFd) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        retry_on_intr(|| rustix::fs::openat(at, ".", flags, Mode::empty()))
     }
 
     fn stat(&self, dir: &OwnedFd, name: &OsStr) -> Result<Option<Stat>> {
@@ -107,38 +184,75 @@ impl Disk for Real {
         }
     }
 
+    fn label(&self, dir: &OwnedFd, name: &OsStr) -> Result<Option<Vec<u8>>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match retry_on_intr(|| rustix::fs::openat(dir, name, flags, Mode::empty())) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(errno),
+        };
+        let mut label = vec![0; LONGEST_LABEL];
+        match rustix::fs::fgetxattr(&file, LABEL, label.as_mut_slice()) {
+            Ok(size) => {
+                label.truncate(size);
+                Ok(Some(label))
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
     fn create(&self, dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600))
+        retry_on_intr(|| rustix::fs::openat(dir, name, flags, Mode::from_raw_mode(0o600)))
+    }
+
+    fn drop_acl(&self, file: &OwnedFd) -> Result<()> {
+        match rustix::fs::fremovexattr(file, ACL) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 
     fn set_owner(&self, file: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> Result<()> {
         rustix::fs::fchown(file, owner.map(Uid::from_raw), group.map(Gid::from_raw))
     }
 
+    fn set_label(&self, file: &OwnedFd, label: &[u8]) -> Result<()> {
+        rustix::fs::fsetxattr(file, LABEL, label, XattrFlags::empty())
+    }
+
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> Result<()> {
         rustix::fs::fchmod(file, Mode::from_raw_mode(mode))
     }
 
+    fn reserve(&self, file: &OwnedFd, size: usize) -> Result<()> {
+        // A length of 0 is refused, and needs no space.
+        let size = u64::try_from(size.max(1)).unwrap_or(u64::MAX);
+        retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size))
+    }
+
     fn write(&self, file: &OwnedFd, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
-            match rustix::io::write(file, bytes) {
+            match retry_on_intr(|| rustix::io::write(file, bytes))? {
                 // A disk that takes nothing and says nothing.
-                Ok(0) => return Err(Errno::IO),
-                Ok(taken) => bytes = bytes.get(taken..).unwrap_or_default(),
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno),
+                0 => return Err(Errno::IO),
+                taken => bytes = bytes.get(taken..).unwrap_or_default(),
             }
         }
         Ok(())
     }
 
     fn sync(&self, file: &OwnedFd) -> Result<()> {
-        rustix::fs::fsync(file)
+        retry_on_intr(|| rustix::fs::fsync(file))
     }
 
     fn rename(&self, dir: &OwnedFd, from: &OsStr, to: &OsStr) -> Result<()> {
         rustix::fs::renameat(dir, from, dir, to)
+    }
+
+    fn exchange(&self, dir: &OwnedFd, one: &OsStr, other: &OsStr) -> Result<()> {
+        rustix::fs::renameat_with(dir, one, dir, other, RenameFlags::EXCHANGE)
     }
 
     fn remove(&self, dir: &OwnedFd, name: &OsStr) -> Result<()> {

@@ -1,33 +1,78 @@
+mod exact;
+mod faults;
+
+use super::place::unfit;
 use super::*;
-use std::cell::Cell;
+use rustix::fs::{FileType, Stat, StatxAttributes};
+use std::cell::{Cell, RefCell};
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 /// The real disk, whose call number `fails_at` (from 1) gives an error instead.
 pub struct Faulty {
     pub fails_at: usize,
+    /// And every one that comes after it.
+    pub for_good: bool,
+    /// It can neither exchange two names nor promise space.
+    pub is_simple: bool,
     pub errno: Errno,
     pub calls: Cell<usize>,
     /// What every file that is there shall have.
     pub attributes: StatxAttributes,
+    /// What a file was like when its first byte was about to be written.
+    pub dressed: RefCell<Vec<Dressed>>,
+}
+
+/// Mode, owner, group, size, label, and whether there is an access list.
+type Dressed = (u32, u32, u32, i64, Option<Vec<u8>>, bool);
+
+fn dressed(file: &OwnedFd) -> Dressed {
+    let stat = rustix::fs::fstat(file).unwrap();
+    let mut label = [0; 100];
+    let label = rustix::fs::fgetxattr(file, "security.selinux", label.as_mut_slice())
+        .ok()
+        .map(|size| label.get(..size).unwrap().to_vec());
+    let acl = rustix::fs::fgetxattr_query(file, disk::ACL).is_ok();
+    (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid, stat.st_size, label, acl)
 }
 
 impl Faulty {
     pub fn at(fails_at: usize, errno: Errno) -> Self {
-        Self { fails_at, errno, calls: Cell::new(0), attributes: StatxAttributes::empty() }
+        Self {
+            fails_at,
+            for_good: false,
+            is_simple: false,
+            errno,
+            calls: Cell::new(0),
+            attributes: StatxAttributes::empty(),
+            dressed: RefCell::default(),
+        }
     }
 
     fn call<T>(&self, real: impl FnOnce() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
         self.calls.set(self.calls.get() + 1);
-        if self.calls.get() == self.fails_at { Err(self.errno) } else { real() }
+        let at = self.calls.get();
+        let fails = at == self.fails_at || self.for_good && self.fails_at > 0 && at > self.fails_at;
+        if fails { Err(self.errno) } else { real() }
     }
 }
 
 impl Disk for Faulty {
-    fn open_dir(&self, path: &Path) -> rustix::io::Result<OwnedFd> {
-        self.call(|| Real.open_dir(path))
+    fn open_root(&self) -> rustix::io::Result<OwnedFd> {
+        self.call(|| Real.open_root())
     }
-    fn stat_dir(&self, dir: &OwnedFd) -> rustix::io::Result<Stat> {
-        self.call(|| Real.stat_dir(dir))
+    fn open_below(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+        self.call(|| Real.open_below(dir, name))
+    }
+    fn read_link(&self, link: &OwnedFd) -> rustix::io::Result<PathBuf> {
+        self.call(|| Real.read_link(link))
+    }
+    fn look(&self, at: &OwnedFd) -> rustix::io::Result<Stat> {
+        self.call(|| Real.look(at))
+    }
+    fn open_dir(&self, at: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+        self.call(|| Real.open_dir(at))
     }
     fn stat(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
         self.call(|| Real.stat(dir, name))
@@ -36,8 +81,23 @@ impl Disk for Faulty {
         self.call(|| Real.attributes(dir, name))?;
         Ok(self.attributes)
     }
+    fn label(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<Option<Vec<u8>>> {
+        self.call(|| Real.label(dir, name))
+    }
     fn create(&self, dir: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
         self.call(|| Real.create(dir, name))
+    }
+    fn drop_acl(&self, file: &OwnedFd) -> rustix::io::Result<()> {
+        self.call(|| Real.drop_acl(file))
+    }
+    fn set_label(&self, file: &OwnedFd, label: &[u8]) -> rustix::io::Result<()> {
+        self.call(|| Real.set_label(file, label))
+    }
+    fn reserve(&self, file: &OwnedFd, size: usize) -> rustix::io::Result<()> {
+        self.call(|| if self.is_simple { Err(Errno::OPNOTSUPP) } else { Real.reserve(file, size) })
+    }
+    fn exchange(&self, dir: &OwnedFd, one: &OsStr, other: &OsStr) -> rustix::io::Result<()> {
+        self.call(|| if self.is_simple { Err(Errno::INVAL) } else { Real.exchange(dir, one, other) })
     }
     fn set_owner(&self, file: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> rustix::io::Result<()> {
         self.call(|| Real.set_owner(file, owner, group))
@@ -46,6 +106,7 @@ impl Disk for Faulty {
         self.call(|| Real.set_mode(file, mode))
     }
     fn write(&self, file: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<()> {
+        self.dressed.borrow_mut().push(dressed(file));
         // A full disk takes a part first.
         self.call(|| Real.write(file, bytes)).inspect_err(|_| {
             let _part = Real.write(file, bytes.get(..bytes.len() / 2).unwrap_or_default());
@@ -98,39 +159,6 @@ fn what_was_put_is_there_whole_and_exact() {
     remove(&Real, &dir.path().join("file")).unwrap();
     remove(&Real, &dir.path().join("no/such/dir/file")).unwrap();
     assert!(names(dir.path()).is_empty());
-}
-
-#[test]
-fn whichever_call_fails_the_old_file_stays_and_nothing_else() {
-    for errno in [Errno::NOSPC, Errno::IO, Errno::ROFS, Errno::DQUOT, Errno::ACCESS] {
-        let dir = tempfile::tempdir().unwrap();
-        let target = target(dir.path(), 0o600);
-        put(&Real, &target, b"old").unwrap();
-        let count = Faulty::at(0, errno);
-        put(&count, &target, b"old").unwrap();
-        let calls = count.calls.get();
-        assert_eq!(calls, 12);
-        for at in 1..=calls {
-            let error = put(&Faulty::at(at, errno), &target, b"new").unwrap_err();
-            assert_eq!(error.class(), Class::Storage);
-            let text = imprint_core::error::chain(&error);
-            assert!(text.contains(&dir.path().display().to_string()) && text.contains("os error"), "{text}");
-            assert!(error.hint().is_some(), "{text}");
-            // Only the flush of the directory comes after the file is whole and in its place.
-            let expect: &[u8] = if at == calls { b"new" } else { b"old" };
-            assert_eq!(read(&target.path, 10), Ok(Some(expect.to_vec())), "call {at}");
-            assert_eq!(names(dir.path()), ["file"], "call {at}");
-        }
-        let count = Faulty::at(0, errno);
-        prove_writable(&count, &target, 3).unwrap().release().unwrap();
-        for at in 1..=count.calls.get() {
-            let disk = Faulty::at(at, errno);
-            let end = prove_writable(&disk, &target, 3).and_then(Writable::release);
-            assert_eq!(end.unwrap_err().class(), Class::Storage, "call {at}");
-            assert_eq!(read(&target.path, 10), Ok(Some(b"new".to_vec())), "call {at}");
-            assert_eq!(names(dir.path()), ["file"], "call {at}");
-        }
-    }
 }
 
 #[test]
@@ -217,58 +245,6 @@ fn what_was_proved_stays_taken_until_it_is_released_or_dropped() {
     assert!(names(dir.path()).is_empty());
     drop(prove_writable(&Real, &target, 5000).unwrap());
     assert!(names(dir.path()).is_empty());
-}
-
-#[test]
-fn a_directory_where_others_may_write_is_refused() {
-    let dir = tempfile::tempdir().unwrap();
-    let check = |mode: u32, good: bool| {
-        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-        let end = put(&Real, &target(dir.path(), 0o600), b"x");
-        assert_eq!(end.is_ok(), good, "{mode:o}: {end:?}");
-    };
-    check(0o755, true);
-    check(0o777, false);
-    check(0o1777, false);
-    check(0o700, true);
-    let none = Target { path: dir.path().join("no/file"), ..target(dir.path(), 0o600) };
-    let error = put(&Real, &none, b"x").unwrap_err();
-    assert!(imprint_core::error::chain(&error).contains("cannot open the directory"), "{error}");
-    assert_eq!(error.hint(), Some("make the directory, or set another path in [files]"));
-    if std::fs::metadata(dir.path()).unwrap().uid() == 0 {
-        std::os::unix::fs::chown(dir.path(), Some(65534), None).unwrap();
-        check(0o700, false);
-    }
-}
-
-#[test]
-fn only_our_own_group_may_write_in_the_directory() {
-    let dir = tempfile::tempdir().unwrap();
-    let real = Real.stat_dir(&Real.open_dir(dir.path()).unwrap()).unwrap();
-    let check = |mode: u32, group: u32, expect: bool| {
-        let mut stat = real;
-        (stat.st_mode, stat.st_gid) = (mode, group);
-        assert_eq!(others_may_write(&stat, 1000), expect, "{mode:o} {group}");
-    };
-    check(0o40770, 50, true);
-    check(0o42775, 50, true);
-    check(0o40755, 50, false);
-    check(0o40775, 0, false);
-    check(0o40775, 1000, false);
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(dir.path(), None, Some(50)).unwrap();
-        let check = |mode: u32, good: bool| {
-            std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(mode)).unwrap();
-            let end = put(&Real, &target(dir.path(), 0o640), b"x");
-            assert_eq!(end.is_ok(), good, "{mode:o}: {end:?}");
-        };
-        check(0o770, false);
-        check(0o2755, true);
-        let own = rustix::process::getegid().as_raw();
-        assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().gid(), own);
-        put(&Real, &Target { group: Some(51), ..target(dir.path(), 0o640) }, b"x").unwrap();
-        assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().gid(), 51);
-    }
 }
 
 #[test]

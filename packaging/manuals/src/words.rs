@@ -1,0 +1,89 @@
+//! What the command lines do not say and a man page must: files, environment, references, notes.
+
+use clap::Command;
+
+/// Pairs of what is named and what is said of it.
+pub(crate) type Rows = &'static [(&'static str, &'static str)];
+
+/// What belongs to the pages of one program.
+pub(crate) struct Words {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// Its command line.
+    pub(crate) command: fn() -> Command,
+    /// Where its configuration is.
+    pub(crate) config: &'static str,
+    /// The commented configuration.
+    pub(crate) settings: &'static str,
+    /// `FILES`
+    pub(crate) files: Rows,
+    /// `ENVIRONMENT`
+    pub(crate) environment: Rows,
+    /// Pages beside the program's own.
+    pub(crate) see_also: &'static [&'static str],
+    /// `NOTES`, by the page's name.
+    pub(crate) notes: &'static [(&'static str, &'static [&'static str])],
+}
+
+/// Both programs.
+pub(crate) const PROGRAMS: &[Words] = &[AGENT, ROTATOR];
+
+const AGENT: Words = Words {
+    name: "imprint",
+    command: imprint_agent::cli::command,
+    config: "/etc/imprint/config.toml",
+    settings: include_str!("../../etc/imprint/config.toml"),
+    files: &[
+        ("/etc/imprint/config.toml", "The configuration; see imprint.toml(5). There is no secret in it."),
+        (
+            "/etc/conjur.identity",
+            "Host id and API key, as a netrc. The path, the owner, the group and the mode can be set.",
+        ),
+        ("/etc/conjur.conf", "Account, appliance URL and the places of the other two files."),
+        ("/etc/conjur.pem", "The certificates that Conjur may show, when ca_file is set."),
+        ("/var/lib/imprint", "Lock and state. There is no secret in it."),
+    ],
+    environment: &[
+        (
+            "HTTPS_PROXY, NO_PROXY",
+            "The proxy on the way to S3, KMS and Conjur. The instance metadata service is never asked through a proxy.",
+        ),
+        (
+            "AWS_ENDPOINT_URL, AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL_KMS, AWS_USE_FIPS_ENDPOINT, AWS_USE_DUALSTACK_ENDPOINT",
+            "Where S3 and KMS answer, as for any program that uses the AWS SDK. Credentials are never taken from the environment.",
+        ),
+        (
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT, AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE",
+            "Where the instance metadata service answers, when the configuration does not say.",
+        ),
+        ("JOURNAL_STREAM", "Set by systemd: lines then go to the journal alone."),
+    ],
+    see_also: &["imprint.toml(5)", "imprint-rotator(8)", "journalctl(1)", "sysexits(3)"],
+    notes: &[],
+};
+
+const ROTATOR: Words = Words {
+    name: "imprint-rotator",
+    command: imprint_rotator::cli::command,
+    config: "/etc/imprint/rotator.toml",
+    settings: include_str!("../../etc/imprint/rotator.toml"),
+    files: &[
+        (
+            "/etc/imprint/rotator.toml",
+            "A usual place for the configuration; see imprint-rotator.toml(5). There is no default: name it with --config or IMPRINT_ROTATOR_CONFIG.",
+        ),
+        ("api-key", "The rotator's API key at Conjur, where api_key_file says."),
+    ],
+    environment: &[
+        ("IMPRINT_ROTATOR_CONFIG", "The configuration, when --config does not name it."),
+        ("IMPRINT_ROTATOR_API_KEY", "The API key at Conjur, when the configuration has no api_key_file."),
+        (
+            "AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, ...",
+            "Who the rotator is at AWS and where that answers, as for any program that uses the AWS SDK.",
+        ),
+        ("HTTPS_PROXY, NO_PROXY", "The proxy on the way to S3, KMS and Conjur."),
+        ("AWS_LAMBDA_RUNTIME_API", "Set by Lambda: the program then serves invocations."),
+    ],
+    see_also: &["imprint-rotator.toml(5)", "imprint(8)", "sysexits(3)"],
+    notes: &[],
+};

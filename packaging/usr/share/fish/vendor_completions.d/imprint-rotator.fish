@@ -1,0 +1,46 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_imprint_rotator_global_optspecs
+    string join \n config= v/verbose h/help V/version
+end
+
+function __fish_imprint_rotator_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_imprint_rotator_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_imprint_rotator_using_subcommand
+    set -l cmd (__fish_imprint_rotator_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s V -l version -d 'Print version'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l now -d 'Replace it in any case'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
