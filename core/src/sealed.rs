@@ -9,7 +9,7 @@
 //! Reading is bounded ([`LARGEST_OBJECT`]) and strict: unknown or repeated members are refused, and
 //! what was read writes back as the same value.
 
-mod wire;
+pub(crate) mod wire;
 
 use crate::door::MOST_CERTIFICATES;
 use crate::error::{Class, Classified};

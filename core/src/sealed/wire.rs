@@ -66,15 +66,34 @@ struct Wire {
     key_arn: String,
 }
 
-impl From<&SealedToken> for Wire {
-    fn from(sealed: &SealedToken) -> Self {
-        let binding = &sealed.binding;
+/// The binding's members by themselves: what a token that is sealed otherwise carries too.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Clear {
+    account: String,
+    host_factory: String,
+    appliance_url: String,
+    leader_url: String,
+    ca_sha256: Vec<String>,
+    issued_at: String,
+    expires_at: String,
+    cidr: Vec<String>,
+    fingerprint: String,
+    rotation_id: String,
+    spread_s: u32,
+    scope: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance_arn: Option<String>,
+    hosts_branch: String,
+}
+
+impl From<&Binding> for Clear {
+    fn from(binding: &Binding) -> Self {
         let (scope, instance_arn) = match &binding.scope {
             Scope::Instance { arn } => ("instance", Some(arn.clone())),
             Scope::Layer => ("layer", None),
         };
         Self {
-            version: VERSION,
             account: binding.account.to_string(),
             host_factory: binding.host_factory.to_string(),
             appliance_url: binding.appliance_url.to_string(),
@@ -89,6 +108,61 @@ impl From<&SealedToken> for Wire {
             scope: scope.to_owned(),
             instance_arn,
             hosts_branch: binding.hosts_branch.to_string(),
+        }
+    }
+}
+
+impl TryFrom<Clear> for Binding {
+    type Error = Error;
+
+    fn try_from(clear: Clear) -> Result<Self, Error> {
+        let scope = match (clear.scope.as_str(), clear.instance_arn) {
+            ("layer", None) => Scope::Layer,
+            ("instance", Some(arn)) => Scope::Instance { arn },
+            _ => {
+                let why = "and instance_arn do not go together".to_owned();
+                return Err(Error::Field { field: "scope", why });
+            }
+        };
+        let binding = Self {
+            account: field("account", &clear.account)?,
+            host_factory: field("host_factory", &clear.host_factory)?,
+            appliance_url: field("appliance_url", &clear.appliance_url)?,
+            leader_url: field("leader_url", &clear.leader_url)?,
+            ca_sha256: clear.ca_sha256,
+            issued_at: field("issued_at", &clear.issued_at)?,
+            expires_at: field("expires_at", &clear.expires_at)?,
+            cidr: clear.cidr.iter().map(|net| field("cidr", net)).collect::<Result<_, _>>()?,
+            fingerprint: field("fingerprint", &clear.fingerprint)?,
+            rotation_id: clear.rotation_id,
+            spread_s: clear.spread_s,
+            scope,
+            hosts_branch: field("hosts_branch", &clear.hosts_branch)?,
+        };
+        binding.check()?;
+        Ok(binding)
+    }
+}
+
+impl From<&SealedToken> for Wire {
+    fn from(sealed: &SealedToken) -> Self {
+        let clear = Clear::from(&sealed.binding);
+        Self {
+            version: VERSION,
+            account: clear.account,
+            host_factory: clear.host_factory,
+            appliance_url: clear.appliance_url,
+            leader_url: clear.leader_url,
+            ca_sha256: clear.ca_sha256,
+            issued_at: clear.issued_at,
+            expires_at: clear.expires_at,
+            cidr: clear.cidr,
+            fingerprint: clear.fingerprint,
+            rotation_id: clear.rotation_id,
+            spread_s: clear.spread_s,
+            scope: clear.scope,
+            instance_arn: clear.instance_arn,
+            hosts_branch: clear.hosts_branch,
             ciphertext: BASE64.encode(&sealed.ciphertext),
             key_arn: sealed.key_arn.clone(),
         }
@@ -99,29 +173,23 @@ impl TryFrom<Wire> for SealedToken {
     type Error = Error;
 
     fn try_from(wire: Wire) -> Result<Self, Error> {
-        let scope = match (wire.scope.as_str(), wire.instance_arn) {
-            ("layer", None) => Scope::Layer,
-            ("instance", Some(arn)) => Scope::Instance { arn },
-            _ => {
-                let why = "and instance_arn do not go together".to_owned();
-                return Err(Error::Field { field: "scope", why });
-            }
-        };
-        let binding = Binding {
-            account: field("account", &wire.account)?,
-            host_factory: field("host_factory", &wire.host_factory)?,
-            appliance_url: field("appliance_url", &wire.appliance_url)?,
-            leader_url: field("leader_url", &wire.leader_url)?,
+        let clear = Clear {
+            account: wire.account,
+            host_factory: wire.host_factory,
+            appliance_url: wire.appliance_url,
+            leader_url: wire.leader_url,
             ca_sha256: wire.ca_sha256,
-            issued_at: field("issued_at", &wire.issued_at)?,
-            expires_at: field("expires_at", &wire.expires_at)?,
-            cidr: wire.cidr.iter().map(|net| field("cidr", net)).collect::<Result<_, _>>()?,
-            fingerprint: field("fingerprint", &wire.fingerprint)?,
+            issued_at: wire.issued_at,
+            expires_at: wire.expires_at,
+            cidr: wire.cidr,
+            fingerprint: wire.fingerprint,
             rotation_id: wire.rotation_id,
             spread_s: wire.spread_s,
-            scope,
-            hosts_branch: field("hosts_branch", &wire.hosts_branch)?,
+            scope: wire.scope,
+            instance_arn: wire.instance_arn,
+            hosts_branch: wire.hosts_branch,
         };
+        let binding = Binding::try_from(clear)?;
         let ciphertext = BASE64
             .decode(&wire.ciphertext)
             .map_err(|e| Error::Field { field: "ciphertext", why: format!("is not base64 ({e})") })?;
@@ -144,6 +212,6 @@ where
 }
 
 /// serde's reason without what a hostile object could put into a log line.
-fn words(error: &serde_json::Error) -> String {
+pub(crate) fn words(error: &serde_json::Error) -> String {
     error.to_string().chars().filter(|c| !c.is_control()).take(160).collect()
 }
