@@ -5,6 +5,7 @@ mod run;
 
 pub(crate) use run::{failed_to_start, run};
 
+use crate::seal;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
@@ -74,6 +75,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Seal a token with facts of the machines that shall open it, where there is no cloud
+    ///
+    /// It mints a token, or takes a given one, and writes one file for all the machines; the agent takes it
+    /// as [source] kind = "client-data". Neither S3 nor KMS is asked. The facts must be hard to guess: what
+    /// every user of a machine may read does not count.
+    #[command(verbatim_doc_comment, after_help = more("seal"), after_long_help = after(
+        &[
+            ("imprint-rotator seal --client-data node-1.json node-2.json --facts product_uuid,macs", "for two machines"),
+            ("imprint-rotator seal --client-data node-1.json --secret-file secret --lifetime 2h", "with a secret"),
+            ("imprint-rotator seal --client-data node-1.json --token-from stdin --expires-at 2026-11-22T08:00:00Z", "a given token"),
+        ],
+        "the file is written",
+        &EVERY_CLASS,
+    ))]
+    Seal(seal::Ask),
     /// Show what is published for each factory, and what Conjur says of it
     ///
     /// It changes nothing.
@@ -121,6 +137,10 @@ mod tests {
             Ok("Rotate { now: true, factories: [FactoryId(\"a/b\"), FactoryId(\"c\")], json: false }"),
         );
         check("r status --json", Ok("Status { json: true }"));
+        check("r seal --client-data a b --facts macs,product_uuid --token x", Err(()));
+        check("r seal --client-data a --token-from stdin", Err(()));
+        check("r seal --client-data a --memory 8", Err(()));
+        check("r seal", Err(()));
         check("r", Err(()));
         check("r rotate --factory a*", Err(()));
         check("r rotate --api-key x", Err(()));

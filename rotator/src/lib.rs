@@ -14,6 +14,7 @@ mod logging;
 pub mod plan;
 pub mod policy;
 pub mod rotate;
+pub mod seal;
 pub mod status;
 #[cfg(test)]
 mod world;

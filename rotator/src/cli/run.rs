@@ -6,6 +6,7 @@ use crate::config::{self, Config};
 use crate::effects::{self, Effects as _, Real};
 use crate::logging::{self, Form};
 use crate::rotate::{self, Ask, Run};
+use crate::seal;
 use crate::status::{self, Status};
 use clap::Parser as _;
 use imprint_core::error::{Class, Classified, chain};
@@ -24,6 +25,8 @@ enum Error {
     Effect(#[from] effects::Error),
     #[error(transparent)]
     Run(#[from] rotate::Error),
+    #[error(transparent)]
+    Seal(#[from] seal::Error),
 }
 
 impl Classified for Error {
@@ -32,6 +35,7 @@ impl Classified for Error {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
             Self::Run(error) => error.class(),
+            Self::Seal(error) => error.class(),
         }
     }
 
@@ -40,6 +44,7 @@ impl Classified for Error {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
             Self::Run(error) => error.hint(),
+            Self::Seal(error) => error.hint(),
         }
     }
 }
@@ -73,9 +78,9 @@ pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
 
 async fn command(cli: Cli) -> Result<Option<Class>, Error> {
     let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
-    let on = Real::new(Rc::clone(&config)).await?;
     match cli.command {
         Command::Rotate { now, factories, json } => {
+            let on = Real::new(Rc::clone(&config)).await?;
             let ask = Ask { now, factories };
             let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
             let report = run.rotate(&on).await?;
@@ -87,7 +92,18 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             }
             Ok(report.class())
         }
+        Command::Seal(ask) => {
+            // Conjur alone: there may be no AWS to have a region of.
+            let report = seal::seal(&config, &ask, &seal::Real::new(&config)?).await?;
+            if ask.json {
+                say(format_args!("{:#}", report.to_json()))
+            } else {
+                say(report)
+            }
+            Ok(None)
+        }
         Command::Status { json } => {
+            let on = Real::new(Rc::clone(&config)).await?;
             let status = Status::ask(&config, &on).await?;
             if json {
                 say(format_args!("{:#}", status.to_json()))
@@ -117,7 +133,7 @@ fn complain(error: &Error) {
             .map(|problem| format!("{}: {problem}", path.display()))
             .collect::<Vec<_>>()
             .join("\n"),
-        Error::Config(_) | Error::Effect(_) | Error::Run(_) => chain(error),
+        Error::Config(_) | Error::Effect(_) | Error::Run(_) | Error::Seal(_) => chain(error),
     };
     if let Some(hint) = error.hint() {
         text.push_str("\nhint: ");
