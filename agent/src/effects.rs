@@ -11,7 +11,7 @@ use crate::config::{Config, InstanceFrom};
 use crate::facts::{self, Facts, Needs};
 use crate::imds::Imds;
 use imprint_core::aws::{self, Aws, Clock};
-use imprint_core::conjur::{Conjur, Redeemed};
+use imprint_core::conjur::{Conjur, Health, Redeemed};
 use imprint_core::door::{Door, Trust};
 use imprint_core::name::HostId;
 use imprint_core::sealed::SealedToken;
@@ -62,6 +62,12 @@ pub trait Effects {
 
     /// Conjur `POST /authn/...`: every host may.
     async fn authenticate(&self, at: At, host: &HostId, key: &ApiKey) -> Result<AccessToken, Error>;
+
+    /// Conjur `PUT /authn/.../api_key` at the leader: every host may, with its present key, which dies.
+    async fn rotate_key(&self, host: &HostId, key: &ApiKey) -> Result<ApiKey, Error>;
+
+    /// Conjur `GET /health`: anybody may; `None` where the server has no such page.
+    async fn health(&self, at: At) -> Result<Option<Health>, Error>;
 
     /// Conjur `GET /resources/...?check=true`: whether the host may read a variable; the value is not
     /// asked for.
@@ -239,6 +245,14 @@ impl Effects for Real<'_> {
 
     async fn authenticate(&self, at: At, host: &HostId, key: &ApiKey) -> Result<AccessToken, Error> {
         self.judged(self.at(at).authenticate(&host.login(), key).await.map_err(Error::from))
+    }
+
+    async fn rotate_key(&self, host: &HostId, key: &ApiKey) -> Result<ApiKey, Error> {
+        Ok(self.leader.rotate_own_key(&host.login(), key).await?)
+    }
+
+    async fn health(&self, at: At) -> Result<Option<Health>, Error> {
+        Ok(self.at(at).health().await?)
     }
 
     async fn may_read(&self, with: &AccessToken, variable: &str) -> Result<bool, Error> {

@@ -7,27 +7,33 @@
 //! [`Disk`]; both can be scripted.
 
 mod adopt;
+mod dry_run;
 mod error;
+mod ground;
 mod prove;
 mod redeem;
+mod rotate_key;
 mod token;
 
+pub use dry_run::{Rehearsed, dry_run};
 pub use error::Error;
+pub use rotate_key::{Rotated, rotate_key};
 
 use crate::config::Config;
-use crate::effects::{self, Effects};
-use crate::facts::{self, Facts, InstanceId, Needs};
+use crate::effects::Effects;
+use crate::facts::InstanceId;
 use crate::files;
 use crate::journal::event;
 use crate::lock::Lock;
-use crate::state::{self, Failure, Found, MadeFor, Phase, State, Verified};
-use crate::step::{self, Known, Step, Why};
+use crate::state::{self, Failure, Found, MadeFor, Phase, Replaced, State, Verified};
+use crate::step::{self, OnDisk, Step, Why, Wishes};
 use crate::store::{self, Disk};
+use ground::{Ground, Job};
 use imprint_core::door::beside;
 use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::time::Duration;
 use tokio::sync::Notify;
 
 /// Repeats of all calls of a run together. Pauses grow to 20 s, so the deadline usually comes first.
@@ -47,15 +53,13 @@ pub enum Outcome {
 /// # Errors
 /// See [`Error`]. Then there is either the old identity, or none, or a new one that was not proved
 /// yet; never a part of one.
-pub async fn enroll(config: &Config, on: &impl Effects, disk: &impl Disk) -> Result<Outcome, Error> {
-    let run = Run {
-        config,
-        on,
-        disk,
-        retry: Retry::new(config.deadline, REPEATS),
-        redeems: Cell::new(0),
-        decided: Notify::new(),
-    };
+pub async fn enroll(
+    config: &Config,
+    wishes: Wishes,
+    on: &impl Effects,
+    disk: &impl Disk,
+) -> Result<Outcome, Error> {
+    let run = Run::new(config, wishes, on, disk);
     let _lock = Lock::take(&config.files.state_dir, run.retry.remaining()).await?;
     let ahead = async {
         run.decided.notified().await;
@@ -70,6 +74,7 @@ pub async fn enroll(config: &Config, on: &impl Effects, disk: &impl Disk) -> Res
 
 struct Run<'a, E, D> {
     config: &'a Config,
+    wishes: Wishes,
     on: &'a E,
     disk: &'a D,
     retry: Retry,
@@ -77,131 +82,121 @@ struct Run<'a, E, D> {
     redeems: Cell<u32>,
     /// Told once something is to be done, so that connections are opened ahead.
     decided: Notify,
+    /// Over how long a fleet that Conjur pushed back comes again: what the token's binding says.
+    spread: Cell<Duration>,
 }
 
-impl<E: Effects, D: Disk> Run<'_, E, D> {
-    async fn under_lock(&self) -> Result<Outcome, Error> {
-        let wanted = made_for(self.config);
-        let state = state::read(&self.config.files.state_dir)?;
-        let identity = files::on_disk(self.config)?;
-        let mut known = Known { here: None, wanted: &wanted, state: &state, identity: &identity };
+fn retry(within: Duration) -> Retry {
+    Retry::new(within, REPEATS)
+}
 
-        // Told without a request, mostly; the metadata service is asked only where it must be.
-        let (here, mut facts) = match facts::here(self.config) {
-            Some(here) => (here, None),
-            None => match self.whereabouts(&known).await? {
-                Some(facts) => (facts.instance_id.clone(), Some(facts)),
-                None => return self.nothing_to_do(&state),
-            },
-        };
-        known.here = Some(&here);
-        let next = step::next_step(&known);
-        match &next {
-            Step::Nothing => return self.nothing_to_do(&state),
-            Step::Refuse(refusal) => return Err(refusal.clone().into()),
-            Step::Enroll(why) => {
-                log::info!(target: "imprint", reason = why.as_str(); "enrolling {here}: {}", why.as_str())
+impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
+    fn new(config: &'a Config, wishes: Wishes, on: &'a E, disk: &'a D) -> Self {
+        let retry = retry(config.deadline);
+        Self {
+            config,
+            wishes,
+            on,
+            disk,
+            retry,
+            redeems: Cell::new(0),
+            decided: Notify::new(),
+            spread: Cell::new(Duration::ZERO),
+        }
+    }
+
+    async fn under_lock(&self) -> Result<Outcome, Error> {
+        let mut ground = self.ground().await?;
+        let next = step::next_step(&ground.known());
+        match (&next, &ground.here) {
+            (Step::Nothing, _) => return self.nothing_to_do(ground.host()),
+            (Step::Refuse(refusal), _) => return Err(refusal.clone().into()),
+            (Step::Enroll(why), _) => {
+                log::info!(target: "imprint", reason = why.as_str(); "enrolling: {}", why.as_str())
             }
-            Step::EnrollAsOneself { parent } => self.forget_parent(parent, &here)?,
+            (Step::EnrollAsOneself { parent }, here) => self.forget_parent(parent, here.as_ref())?,
         }
         self.decided.notify_one();
-
-        let needs = self.needs();
-        if facts.is_none() || needs != Needs::default() {
-            facts = Some(self.facts(&needs).await?);
-        }
-        let facts = facts.filter(|facts| facts.instance_id == here).ok_or(Error::TwoInstances)?;
-        let host = self.config.host_id.host_id(&facts)?;
-        let annotations = self.annotations(&facts)?;
-        step::check_host(&next, &host, &known)?;
+        let job = self.job(&mut ground, &next).await?;
 
         // From here on something is changed: first all that can be proved is.
         let proofs = files::prove_writable(self.disk, self.config)?;
-        let mut note = State::enrolling(&here, &host, wanted.clone(), self.on.now());
-        note.must_redeem = next == Step::Enroll(Why::ConfigChanged);
-        if let Found::Good(before) = &state {
-            note.token_issued_at = before.token_issued_at;
-            note.must_redeem |= before.must_redeem && next == Step::Enroll(Why::Interrupted);
-        }
+        let mut note = self.note(&ground, &next, &job);
         note.write(self.disk, &self.config.files.state_dir)?;
         proofs.into_iter().try_for_each(store::Writable::release)?;
 
-        if !self.adopt(&next, &known, &host).await? {
-            let used = self.until_it_authenticates(&host, &facts, &annotations, note.token_issued_at).await?;
-            note.token = Some(used.fingerprint().to_string());
-            note.token_issued_at = used.binding.map(|binding| binding.issued_at).or(note.token_issued_at);
+        if !self.adopt(&next, &ground.known(), &job.host).await? {
+            if next == Step::Enroll(Why::KeyDied) {
+                self.note_re_enrollment(&mut note)?;
+            }
+            let used = self.until_it_authenticates(&job, note.token_issued_at).await?;
+            used.note_in(&mut note);
         }
         note.must_redeem = false;
+        note.replaces = None;
         note.phase = Phase::Enrolled;
         note.since = self.on.now();
         note.last_verify = Some(Verified { at: note.since, outcome: "ok".to_owned() });
         note.write(self.disk, &self.config.files.state_dir)?;
+        let host = job.host;
         log::info!(
-            target: "imprint", MESSAGE_ID = event::ENROLLED, host_id = host.as_str(), instance_id = here.as_str(),
-            token = note.token.as_deref().unwrap_or_default();
+            target: "imprint", MESSAGE_ID = event::ENROLLED, host_id = host.as_str(),
+            instance_id = note.instance_id.as_str(), token = note.token.as_deref().unwrap_or_default();
             "enrolled as {}", host.login()
         );
         Ok(Outcome::Enrolled(host))
     }
 
-    /// The facts that tell which instance this is. `None`: nobody told, and an identity is there that
-    /// a missing answer must not cost.
-    async fn whereabouts(&self, known: &Known<'_>) -> Result<Option<Facts>, Error> {
-        if !step::is_kept_without_an_answer(known) {
-            return self.facts(&self.needs()).await.map(Some);
-        }
-        match self.on.facts(&Needs::default()).await {
-            Ok(facts) => Ok(Some(facts)),
-            Err(error) => {
-                log::warn!(
-                    target: "imprint", MESSAGE_ID = event::KEPT_WITHOUT_ANSWER;
-                    "the identity is kept, though nobody tells which instance this is: {}",
-                    imprint_core::error::chain(&error)
-                );
-                Ok(None)
+    /// What the next run has to know if this one does not come to its end.
+    fn note(&self, ground: &Ground<'_>, next: &Step, job: &Job) -> State {
+        let (host, now) = (&job.host, self.on.now());
+        let mut note = State::enrolling(&job.facts.instance_id, host, ground.wanted.clone(), now);
+        note.must_redeem = *next == Step::Enroll(Why::ConfigChanged);
+        if let Found::Good(before) = &ground.state {
+            note.token_issued_at = before.token_issued_at;
+            note.must_redeem |= before.must_redeem && *next == Step::Enroll(Why::Interrupted);
+            if before.instance_id == note.instance_id && before.host_id == note.host_id {
+                note.re_enrolled_at = before.re_enrolled_at;
             }
         }
-    }
-
-    /// Repeated: a read without effect, which often fails in an instance's first seconds.
-    async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
-        let facts = self
-            .retry
-            .run("instance metadata", effects::Error::may_pass, async || self.on.facts(needs).await);
-        Ok(facts.await?)
-    }
-
-    fn needs(&self) -> Needs {
-        self.config.annotations.values().fold(self.config.host_id.needs(), |needs, t| needs.and(t.needs()))
-    }
-
-    fn annotations(&self, facts: &Facts) -> Result<BTreeMap<String, String>, Error> {
-        let expand = |(name, template): (&String, &crate::template::Template)| {
-            Ok((name.clone(), template.annotation(facts)?))
+        note.replaces = match &ground.identity {
+            OnDisk::Good { appliance_url, host_id } => {
+                Some(Replaced { appliance_url: appliance_url.clone(), host_id: host_id.clone() })
+            }
+            OnDisk::Missing | OnDisk::Unusable(_) => None,
         };
-        self.config.annotations.iter().map(expand).collect()
+        note
+    }
+
+    /// Before the redeem: a run that dies now has used up the one of its day.
+    fn note_re_enrollment(&self, note: &mut State) -> Result<(), Error> {
+        note.re_enrolled_at = Some(self.on.now());
+        note.write(self.disk, &self.config.files.state_dir)?;
+        log::warn!(
+            target: "imprint", MESSAGE_ID = event::RE_ENROLLING, host_id = note.host_id.as_str();
+            "Conjur does not take the key of host/{} any more: redeeming once; when this one dies within a day too, two parties hold this id",
+            note.host_id
+        );
+        Ok(())
     }
 
     /// The identity of a cloned image belongs to its parent: it goes, and no copy is kept.
-    fn forget_parent(&self, parent: &str, here: &InstanceId) -> Result<(), Error> {
+    fn forget_parent(&self, parent: &str, here: Option<&InstanceId>) -> Result<(), Error> {
         files::remove(self.disk, self.config)?;
+        let here = here.map_or("this instance", InstanceId::as_str);
         log::warn!(
-            target: "imprint", MESSAGE_ID = event::PARENTS_IDENTITY_REMOVED, parent, instance_id = here.as_str();
+            target: "imprint", MESSAGE_ID = event::PARENTS_IDENTITY_REMOVED, parent, instance_id = here;
             "{here} was made from an image of {parent}: its identity is removed"
         );
         Ok(())
     }
 
-    fn nothing_to_do(&self, state: &Found) -> Result<Outcome, Error> {
+    fn nothing_to_do(&self, host: String) -> Result<Outcome, Error> {
         files::restore(self.disk, self.config)?;
         if files::mend_access(self.disk, &self.config.files)? {
             let path = self.config.files.identity.path.display();
             log::warn!(target: "imprint", MESSAGE_ID = event::ACCESS_MENDED; "{path} had another owner, group or mode than it shall have: mended");
         }
-        let host = match state {
-            Found::Good(state) => state.host_id.clone(),
-            Found::Missing | Found::Unreadable(_) => String::new(),
-        };
         log::info!(target: "imprint", MESSAGE_ID = event::NOTHING_TO_DO, host_id = host.as_str(); "host/{host} is enrolled; nothing to do");
         Ok(Outcome::NothingToDo(host))
     }

@@ -33,6 +33,14 @@ pub mod event {
     pub const VERIFY_FAILED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d47";
     /// The identity on disk authenticates.
     pub const VERIFIED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d48";
+    /// Conjur does not take the key any more.
+    pub const KEY_DIED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4a";
+    /// A key that died is replaced without a person: the one time of a day.
+    pub const RE_ENROLLING: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4b";
+    /// The key was rotated.
+    pub const KEY_ROTATED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4c";
+    /// A rotation lost the new key on its way; the host is redeemed.
+    pub const ROTATED_KEY_LOST: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4d";
     /// The identity file had another owner, group or mode than it shall have.
     pub const ACCESS_MENDED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d49";
 }

@@ -27,6 +27,9 @@ pub enum Phase {
     Enrolled,
     /// It began; whether its redeem was carried out is not known.
     Enrolling,
+    /// The identity was proved, and its key was about to be replaced by `rotate-key`; whether it was is
+    /// not known.
+    Rotating,
 }
 
 /// The parts of the configuration that an identity is made for.
@@ -40,6 +43,16 @@ pub struct MadeFor {
     /// Host factory id.
     pub host_factory: String,
     /// The template of the host id.
+    pub host_id: String,
+}
+
+/// A host at a Conjur.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// Appliance URL.
+    pub appliance_url: String,
+    /// Host id.
     pub host_id: String,
 }
 
@@ -89,6 +102,15 @@ pub struct State {
     /// factory, so that it must not be kept only because it authenticates.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub must_redeem: bool,
+    /// While enrolling: the host whose identity lay on the disk and is to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<Replaced>,
+    /// When Conjur was first seen not to take the key any more.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_second")]
+    pub key_died_at: Option<Second>,
+    /// When a key that had died was last replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_second")]
+    pub re_enrolled_at: Option<Second>,
     /// Fingerprint of the token that was redeemed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
@@ -139,11 +161,22 @@ impl State {
             phase: Phase::Enrolling,
             since: now,
             must_redeem: false,
+            replaces: None,
+            key_died_at: None,
+            re_enrolled_at: None,
             token: None,
             token_issued_at: None,
             last_verify: None,
             last_failure: None,
         }
+    }
+
+    /// Whether an identity of this host at this Conjur is one that imprint made, or was about to replace.
+    #[must_use]
+    pub fn is_of(&self, host_id: &str, appliance_url: &str) -> bool {
+        let made = self.host_id == host_id && self.made_for.appliance_url == appliance_url;
+        let replaced = |it: &Replaced| it.host_id == host_id && it.appliance_url == appliance_url;
+        made || self.replaces.as_ref().is_some_and(replaced)
     }
 
     /// Writes it into `directory`, durably.

@@ -4,8 +4,9 @@ use crate::config::Config;
 use crate::facts;
 use crate::files;
 use crate::state::{self, Failure, Found, MadeFor, Phase, Verified};
-use crate::step::{Known, OnDisk, Refusal, Step, Why, next_step};
+use crate::step::{Known, OnDisk, Refusal, Rules, Step, Why, Wishes, next_step};
 use crate::store;
+use imprint_core::second::Second;
 use serde::Serialize;
 use std::fmt;
 
@@ -25,6 +26,10 @@ pub struct Status {
     /// The instance that the state was written on.
     made_on: Option<String>,
     since: Option<String>,
+    /// When Conjur was first seen not to take the key any more; null while it does.
+    key_died_at: Option<String>,
+    /// When a key that had died was last replaced.
+    re_enrolled_at: Option<String>,
     /// Fingerprint of the token that was redeemed.
     token: Option<String>,
     appliance_url: String,
@@ -46,11 +51,19 @@ impl Status {
     ///
     /// # Errors
     /// When the state or the identity cannot be read at all.
-    pub fn of(config: &Config, wanted: &MadeFor) -> Result<Self, store::Error> {
+    pub fn of(config: &Config, wanted: &MadeFor, now: Second) -> Result<Self, store::Error> {
         let state = state::read(&config.files.state_dir)?;
         let identity = files::on_disk(config)?;
         let here = facts::here(config);
-        let known = Known { here: here.as_ref(), wanted, state: &state, identity: &identity };
+        let known = Known {
+            here: here.as_ref(),
+            wanted,
+            template: &config.host_id,
+            state: &state,
+            identity: &identity,
+            rules: Rules::new(config, Wishes::default()),
+            now,
+        };
         let next = next_step(&known);
         let good = match &state {
             Found::Good(state) => Some(state),
@@ -69,6 +82,8 @@ impl Status {
             instance_id: here.map(|id| id.to_string()),
             made_on: good.map(|s| s.instance_id.clone()),
             since: good.filter(|s| s.phase == Phase::Enrolled).map(|s| s.since.to_string()),
+            key_died_at: good.and_then(|s| s.key_died_at).map(|at| at.to_string()),
+            re_enrolled_at: good.and_then(|s| s.re_enrolled_at).map(|at| at.to_string()),
             token: good.and_then(|s| s.token.clone()),
             appliance_url: config.appliance_url.to_string(),
             identity: Identity { path: config.files.identity.path.display().to_string(), condition, host_id },
@@ -101,6 +116,12 @@ impl fmt::Display for Status {
         writeln!(f, "since         {}", or(&self.since))?;
         writeln!(f, "token         {}", or(&self.token))?;
         writeln!(f, "identity      {} ({})", self.identity.path, self.identity.condition)?;
+        if let Some(at) = &self.key_died_at {
+            writeln!(f, "key           dead since {at} at the latest")?;
+        }
+        if let Some(at) = &self.re_enrolled_at {
+            writeln!(f, "re-enrolled   {at}")?;
+        }
         let verify = self.last_verify.as_ref().map(|v| format!("{} ({})", v.at, v.outcome));
         write!(f, "last verify   {}", or(&verify))?;
         if let Some(failure) = &self.last_failure {
@@ -121,13 +142,17 @@ fn words(step: &Step) -> String {
             | Why::FirstBoot
             | Why::IdentityLost
             | Why::Interrupted
+            | Why::KeyDied
+            | Why::RotationInterrupted
             | Why::StateLost),
         ) => format!("would enroll: {}", why.as_str()),
         Step::EnrollAsOneself { parent } => format!("would enroll: this image was made from {parent}"),
         Step::Refuse(
             refusal @ (Refusal::Foreign { .. }
+            | Refusal::KeyDead { .. }
             | Refusal::ParentsHost { .. }
             | Refusal::Shared
+            | Refusal::TwoParties { .. }
             | Refusal::Unclear { .. }),
         ) => format!("would refuse: {refusal}"),
     }
@@ -136,11 +161,12 @@ fn words(step: &Step) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::effects::Effects as _;
     use crate::enroll::made_for;
     use crate::enroll::tests::scene::{Scene, status};
 
     fn of(scene: &Scene) -> (serde_json::Value, String) {
-        let status = Status::of(&scene.config, &made_for(&scene.config)).unwrap();
+        let status = Status::of(&scene.config, &made_for(&scene.config), scene.now()).unwrap();
         let (json, text) = (status.to_json(), status.to_string());
         if let Ok(identity) = std::fs::read_to_string(&scene.config.files.identity.path)
             && let Some(key) = identity.lines().nth(2).and_then(|line| line.trim().strip_prefix("password "))

@@ -4,7 +4,7 @@
 //! `{instance_id}`, `{account_id}`, `{region}`, `{hostname}`, `{private_ip}` and `{tag:Name}` are
 //! known; anything else in braces is refused when the configuration is read, not at first boot.
 
-use crate::facts::{Facts, Needs};
+use crate::facts::{Facts, InstanceId, Needs};
 use imprint_core::name::HostId;
 use imprint_core::{Class, Classified};
 use std::fmt;
@@ -138,6 +138,29 @@ impl Template {
             }
         }
         needs
+    }
+
+    /// The instance that a host id of this template names; `None` when the id is none of this template, or
+    /// names no instance. A text beside a placeholder in one part of the id is compared, what other
+    /// placeholders stand for is not.
+    #[must_use]
+    pub fn instance_in(&self, host_id: &str) -> Option<InstanceId> {
+        let mut found = None;
+        let (ours, theirs) = (self.text.split('/'), host_id.split('/'));
+        if ours.clone().count() != theirs.clone().count() {
+            return None;
+        }
+        for (ours, theirs) in ours.zip(theirs) {
+            let Some((before, rest)) = ours.split_once('{') else {
+                if ours == theirs { continue } else { return None }
+            };
+            let (name, after) = rest.split_once('}')?;
+            let value = theirs.strip_prefix(before)?.strip_suffix(after)?;
+            if name == "instance_id" {
+                found = Some(value.parse().ok()?);
+            }
+        }
+        found
     }
 
     /// The host id of the instance with these facts.
@@ -322,6 +345,29 @@ mod tests {
             check(template, "", Err("which is none of {instance_id}"));
         }
         check(&"a".repeat(1025), "", Err("is longer than 1024 bytes"));
+    }
+
+    #[test]
+    fn whose_host_id_it_is() {
+        let check = |template: &str, id: &str, expect: Option<&str>| {
+            let instance = template.parse::<Template>().unwrap().instance_in(id);
+            assert_eq!(instance.as_ref().map(InstanceId::as_str), expect, "{template:?} and {id:?}");
+        };
+        let default = "app/hosts/{account_id}/{region}/{instance_id}";
+        check(default, "app/hosts/123456789012/eu-west-1/i-1", Some("i-1"));
+        // An image may be copied to another region and account.
+        check(default, "app/hosts/210987654321/us-east-1/i-1", Some("i-1"));
+        check(default, "app/other/123456789012/eu-west-1/i-1", None);
+        check(default, "app/hosts/123456789012/eu-west-1/web", None);
+        check(default, "app/hosts/eu-west-1/i-1", None);
+        check(default, "app/hosts/a/b/i-1/c", None);
+        check("a/web-{instance_id}.x", "a/web-i-1.x", Some("i-1"));
+        check("a/web-{instance_id}.x", "a/web-i-1", None);
+        check("a/web-{instance_id}.x", "a/db-i-1.x", None);
+        check("a/{tag:Name}", "a/web", None);
+        // Two placeholders in one part cannot be told apart.
+        check("a/{region}-{instance_id}", "a/eu-west-1-i-1", None);
+        check("a/{instance_id}", "a/", None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::state::{self, Found, Verified};
 use crate::store::Disk;
 use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
+use imprint_core::second::Second;
 use imprint_core::{Class, Classified};
 use std::time::Duration;
 
@@ -19,6 +20,17 @@ const REPEATS: u32 = 50;
 /// Why the identity is not proved.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The leader takes it, the appliance that clients ask does not.
+    #[error("{login} authenticates at the leader, but not at {url}")]
+    Follower {
+        /// The host.
+        login: String,
+        /// The appliance.
+        url: String,
+        /// What it answered.
+        #[source]
+        source: effects::Error,
+    },
     /// There is none, or it cannot be read.
     #[error(transparent)]
     Files(#[from] files::Error),
@@ -62,6 +74,7 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Files(error) => error.class(),
+            Self::Follower { .. } => Class::Transient,
             Self::Other { .. } | Self::Parents { .. } => Class::Tampered,
             Self::Refused { .. } => Class::Refused,
             Self::Unknown { source, .. } => source.class(),
@@ -71,6 +84,7 @@ impl Classified for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Files(error) => error.hint(),
+            Self::Follower { .. } => Some("the follower lags or does not replicate: see its health"),
             Self::Other { .. } => Some("run imprint enroll if the configured Conjur is the right one"),
             Self::Parents { .. } => Some("run imprint enroll"),
             Self::Refused { .. } => Some(
@@ -95,8 +109,7 @@ pub async fn verify(
     if let Ok(host) = &end {
         log::info!(target: "imprint", MESSAGE_ID = event::VERIFIED, host_id = host.as_str(); "{} authenticates", host.login());
     }
-    let outcome = end.as_ref().map_or_else(|e| e.class().to_string(), |_| "ok".to_owned());
-    remember(config, disk, Verified { at: on.now(), outcome }).await;
+    remember(config, disk, &end, on.now()).await;
     end
 }
 
@@ -114,24 +127,48 @@ async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<H
         return Err(Error::Other { is, configured });
     }
     let login = identity.host_id.login();
+    let retry = Retry::new(within, REPEATS);
     // Repeated: it changes nothing.
-    let call = async || on.authenticate(At::Appliance, &identity.host_id, &identity.api_key).await;
-    match Retry::new(within, REPEATS).run("authenticating", effects::Error::may_pass, call).await {
-        Ok(_) => Ok(identity.host_id),
-        Err(source) if source.is_unauthorized() => Err(Error::Refused { login, source }),
-        Err(source) => Err(Error::Unknown { login, source }),
+    let ask = async |at| {
+        let call = async || on.authenticate(at, &identity.host_id, &identity.api_key).await;
+        retry.run("authenticating", effects::Error::may_pass, call).await
+    };
+    let source = match ask(At::Appliance).await {
+        Ok(_) => return Ok(identity.host_id),
+        Err(source) if source.is_unauthorized() => source,
+        Err(source) => return Err(Error::Unknown { login, source }),
+    };
+    if config.leader_url == config.appliance_url {
+        return Err(Error::Refused { login, source });
+    }
+    // A follower that lags says the same as one that knows: only the leader's word counts.
+    match ask(At::Leader).await {
+        Ok(_) => Err(Error::Follower { login, url: config.appliance_url.to_string(), source }),
+        Err(leader) if leader.is_unauthorized() => Err(Error::Refused { login, source: leader }),
+        Err(leader) => Err(Error::Unknown { login, source: leader }),
     }
 }
 
-/// For `status`. Who may read the identity but not the state verifies all the same, and an enrollment
-/// that is under way will say more than we could.
-async fn remember(config: &Config, disk: &impl Disk, verified: Verified) {
+/// For `status`, and for the next `enroll`, which replaces a key that died. Who may read the identity but
+/// not the state verifies all the same, and an enrollment that is under way will say more than we could.
+async fn remember(config: &Config, disk: &impl Disk, end: &Result<HostId, Error>, now: Second) {
     let directory = &config.files.state_dir;
     let Ok(_lock) = Lock::take(directory, Duration::ZERO).await else { return };
-    if let Ok(Found::Good(mut state)) = state::read(directory) {
-        state.last_verify = Some(verified);
-        let _only_for_status = state.write(disk, directory);
+    let Ok(Found::Good(mut state)) = state::read(directory) else { return };
+    let outcome = end.as_ref().map_or_else(|e| e.class().to_string(), |_| "ok".to_owned());
+    state.last_verify = Some(Verified { at: now, outcome });
+    match end {
+        Ok(_) => state.key_died_at = None,
+        Err(Error::Refused { login, .. }) if state.key_died_at.is_none() => {
+            state.key_died_at = Some(now);
+            log::warn!(
+                target: "imprint", MESSAGE_ID = event::KEY_DIED, host_id = state.host_id.as_str();
+                "Conjur does not take the key of {login} any more: a sign that another party holds this id"
+            );
+        }
+        Err(_) => {}
     }
+    let _only_noted = state.write(disk, directory);
 }
 
 #[cfg(test)]
@@ -141,6 +178,7 @@ mod tests {
     use crate::store::Real;
     use imprint_core::error::chain;
 
+    #[expect(clippy::result_large_err, reason = "as the function under test")]
     fn run(scene: &Scene, within: u64) -> Result<HostId, Error> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
@@ -161,6 +199,36 @@ mod tests {
         assert!(chain(&error).contains(say), "{}", chain(&error));
         assert_eq!(error.class(), class);
         assert!(error.hint().is_some());
+    }
+
+    #[test]
+    fn only_the_leaders_no_is_the_death_of_a_key() {
+        let died = |scene: &Scene| match state::read(&scene.config.files.state_dir) {
+            Ok(Found::Good(state)) => state.key_died_at,
+            other => panic!("{other:?}"),
+        };
+        let scene = Scene::with("leader_url = \"https://leader.example.org\"\n");
+        scene.run().unwrap();
+        scene.fail(CALL, status(401));
+        fails(&scene, Class::Transient, "authenticates at the leader, but not at https://conjur.example.org");
+        assert_eq!(died(&scene), None);
+        scene.fail(CALL, status(401));
+        scene.fail("authenticate", status(403));
+        fails(&scene, Class::Refused, "is not known");
+        assert_eq!(died(&scene), None);
+        scene.fail(CALL, status(401));
+        scene.fail("authenticate", status(401));
+        fails(&scene, Class::Refused, "does not authenticate");
+        assert_eq!(died(&scene), Some(scene.now()));
+        // It came back to life: a database was restored.
+        run(&scene, 60).unwrap();
+        assert_eq!(died(&scene), None);
+
+        let scene = Scene::new();
+        scene.run().unwrap();
+        scene.fail(CALL, status(401));
+        fails(&scene, Class::Refused, "does not authenticate");
+        assert!(died(&scene).is_some());
     }
 
     const CALL: &str = "authenticate at the appliance";

@@ -6,10 +6,12 @@ use crate::effects::Real;
 use crate::enroll::{self, Outcome};
 use crate::journal::{self, event};
 use crate::status::Status;
+use crate::step::Wishes;
 use crate::{console, store, verify};
 use clap::Parser as _;
 use imprint_core::dumps;
 use imprint_core::error::chain;
+use imprint_core::second::Second;
 use imprint_core::{Class, Classified};
 use log::LevelFilter;
 use std::io::Write as _;
@@ -57,7 +59,9 @@ fn start(cli: &Cli) -> Result<(), Class> {
             let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
             let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
             let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
-            match block_on(enroll::enroll(&config, &real, &store::Real))?.map_err(|e| fail(&e))? {
+            match block_on(enroll::enroll(&config, Wishes::default(), &real, &store::Real))?
+                .map_err(|e| fail(&e))?
+            {
                 Outcome::Enrolled(host) => {
                     say(&format!(
                         "{} is enrolled; its identity is in {}",
@@ -71,7 +75,8 @@ fn start(cli: &Cli) -> Result<(), Class> {
         Command::Status { json } => {
             let what = ("cannot tell the status", event::FAILED);
             let config = config.map_err(|e| fail(what, &e, None))?;
-            let status = Status::of(&config, &enroll::made_for(&config)).map_err(|e| fail(what, &e, None))?;
+            let status = Status::of(&config, &enroll::made_for(&config), Second::now())
+                .map_err(|e| fail(what, &e, None))?;
             say(&if *json { status.to_json() } else { status.to_string() });
         }
         Command::Verify { deadline } => {

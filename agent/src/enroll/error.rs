@@ -22,10 +22,12 @@ pub enum Error {
     #[error(transparent)]
     Files(#[from] files::Error),
     /// The leader takes the new key, the follower does not.
-    #[error("{url} does not take the new key, though the leader does")]
+    #[error("{url} does not take the new key, though the leader does{}", told(*behind))]
     Follower {
         /// The follower.
         url: ApplianceUrl,
+        /// How many bytes it is behind the leader, if they tell.
+        behind: Option<u64>,
         /// What it said last.
         #[source]
         source: effects::Error,
@@ -41,6 +43,9 @@ pub enum Error {
         /// How often.
         redeems: u32,
     },
+    /// There is no good identity of this instance whose key could be replaced.
+    #[error("this instance is not enrolled, so it has no key to rotate")]
+    NotEnrolled,
     /// What was unsealed is no token.
     #[error("what was unsealed is no host factory token")]
     NotAToken(#[source] Option<token::Error>),
@@ -73,6 +78,15 @@ pub enum Error {
     /// What is on the disk forbids it.
     #[error(transparent)]
     Refusal(#[from] step::Refusal),
+    /// No new key came.
+    #[error("the key of host {host} could not be rotated")]
+    Rotation {
+        /// The host.
+        host: HostId,
+        /// What failed.
+        #[source]
+        source: effects::Error,
+    },
     /// The object is not a sealed token.
     #[error(transparent)]
     Sealed(#[from] sealed::Error),
@@ -115,6 +129,10 @@ pub enum Error {
     },
 }
 
+fn told(behind: Option<u64>) -> String {
+    behind.map(|bytes| format!("; its replication is {bytes} bytes behind")).unwrap_or_default()
+}
+
 impl Error {
     /// A failed redeem that is no 401.
     pub(super) fn redeem(host: &HostId, source: effects::Error) -> Self {
@@ -137,10 +155,12 @@ impl Error {
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
             | Self::NotAToken(_)
+            | Self::NotEnrolled
             | Self::Owned { .. }
             | Self::Proof { .. }
             | Self::Redeem { .. }
             | Self::Refusal(_)
+            | Self::Rotation { .. }
             | Self::Sealed(_)
             | Self::Storage(_)
             | Self::Stranger { .. }
@@ -159,9 +179,11 @@ impl Classified for Error {
             Self::ChangedOnDisk | Self::NotAToken(_) | Self::Stranger { .. } | Self::TwoInstances => {
                 Class::Tampered
             }
-            Self::Effect(error) | Self::Redeem { source: error, .. } | Self::Verify { source: error, .. } => {
-                error.class()
-            }
+            Self::Effect(error)
+            | Self::Redeem { source: error, .. }
+            | Self::Rotation { source: error, .. }
+            | Self::Verify { source: error, .. } => error.class(),
+            Self::NotEnrolled => Class::Absent,
             Self::Files(error) => error.class(),
             Self::Follower { .. } => Class::Transient,
             Self::Lock(error) => error.class(),
@@ -200,6 +222,11 @@ impl Classified for Error {
             Self::NeverAuthenticates { .. } => Some(
                 "another party redeems the same host id, or the host is restricted to other addresses (restricted_to)",
             ),
+            Self::NotEnrolled => Some("run imprint status, then imprint enroll"),
+            Self::Rotation { source, .. } if source.is_unauthorized() => Some(
+                "another party has redeemed or rotated this host's key, or the host was removed: run imprint enroll",
+            ),
+            Self::Rotation { source, .. } => source.hint(),
             Self::NotAToken(_) => {
                 Some("something other than the rotator sealed this object: see who may encrypt with the key")
             }
@@ -235,10 +262,12 @@ impl Classified for Error {
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
             | Self::NotAToken(_)
+            | Self::NotEnrolled
             | Self::Owned { .. }
             | Self::Proof { .. }
             | Self::Redeem { .. }
             | Self::Refusal(_)
+            | Self::Rotation { .. }
             | Self::Sealed(_)
             | Self::Storage(_)
             | Self::Stranger { .. }

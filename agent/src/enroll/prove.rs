@@ -22,7 +22,8 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             return Err(Error::ChangedOnDisk);
         }
         let call = async || self.on.authenticate(At::Leader, host, &identity.api_key).await;
-        let session = match self.retry.run("authenticating", effects::Error::may_pass, call).await {
+        let again = effects::Error::may_pass;
+        let session = match self.retry.run_spread("authenticating", self.spread.get(), again, call).await {
             Ok(session) => session,
             Err(error) if error.is_unauthorized() => return Ok(None),
             Err(error) => return Err(Error::Verify { host: host.clone(), source: error }),
@@ -32,11 +33,20 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             let lag = Retry::new(LAG.min(self.retry.remaining()), REPEATS);
             let again = |e: &effects::Error| e.may_pass() || e.is_unauthorized();
             let call = async || self.on.authenticate(At::Appliance, host, &identity.api_key).await;
-            lag.run("waiting for the follower", again, call)
-                .await
-                .map_err(|source| Error::Follower { url: self.config.appliance_url.clone(), source })?;
+            if let Err(source) = lag.run("waiting for the follower", again, call).await {
+                let (url, behind) = (self.config.appliance_url.clone(), self.behind().await);
+                return Err(Error::Follower { url, behind, source });
+            }
         }
         Ok(Some(session))
+    }
+
+    /// How many bytes the follower is behind, where both servers tell; the open-source server has no page
+    /// that would.
+    async fn behind(&self) -> Option<u64> {
+        let follower = self.on.health(At::Appliance).await.ok()??;
+        let leader = self.on.health(At::Leader).await.ok()??;
+        follower.behind(&leader).or(leader.lag_bytes)
     }
 
     /// Conjur says 201 also for a host that was taken out of its layer: only what it may read proves

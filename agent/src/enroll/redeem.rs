@@ -1,10 +1,10 @@
 //! Redeem, check of the reply, store: until what is on the disk authenticates.
 
+use super::ground::Job;
 use super::token::Unsealed;
 use super::{Error, Run};
 use crate::binding;
 use crate::effects::{self, Effects};
-use crate::facts::Facts;
 use crate::files;
 use crate::identity::Identity;
 use crate::journal::event;
@@ -12,7 +12,6 @@ use crate::store::Disk;
 use imprint_core::conjur::Redeemed;
 use imprint_core::name::{HostId, full_id};
 use imprint_core::second::Second;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often in one run a redeem may have been carried out. Each one kills the key of the one before,
@@ -27,20 +26,20 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// Redeems and stores until what is on the disk authenticates.
     pub(super) async fn until_it_authenticates(
         &self,
-        host: &HostId,
-        facts: &Facts,
-        annotations: &BTreeMap<String, String>,
+        job: &Job,
         last_issued_at: Option<Second>,
     ) -> Result<Unsealed, Error> {
+        let Job { host, facts, .. } = job;
         let mut unsealed = self.token(&facts.instance_id).await?;
         if let Some(binding) = &unsealed.binding {
             for doubt in binding::doubts(binding, host, facts.private_ip, last_issued_at) {
                 log::warn!(target: "imprint", MESSAGE_ID = event::DOUBT, token = binding.fingerprint.as_str(); "{doubt}");
             }
         }
+        self.retry.turn("the redeem", self.spread.get()).await;
         let mut fetched = 1;
         loop {
-            let redeemed = match self.redeem(&unsealed, host, annotations).await {
+            let redeemed = match self.redeem(&unsealed, job).await {
                 Ok(redeemed) => redeemed,
                 Err(error) if error.is_unauthorized() => {
                     // It may have been replaced, and revoked, since it was fetched.
@@ -73,15 +72,10 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// Repeated though it is destructive: under the lock nobody else redeems this id, and whichever
     /// repeat comes last makes the key that is stored. What may have been carried out without our
     /// knowing it counts, and ends at [`MOST_REDEEMS`].
-    async fn redeem(
-        &self,
-        with: &Unsealed,
-        host: &HostId,
-        annotations: &BTreeMap<String, String>,
-    ) -> Result<Redeemed, effects::Error> {
+    async fn redeem(&self, with: &Unsealed, job: &Job) -> Result<Redeemed, effects::Error> {
         let again = |error: &effects::Error| error.may_pass() && self.redeems.get() < MOST_REDEEMS;
         let call = async || {
-            let end = self.on.redeem(&with.token, host, annotations).await;
+            let end = self.on.redeem(&with.token, &job.host, &job.annotations).await;
             // A status, even 500, is an answer; only a reply that was lost leaves the question open, be
             // it lost between Conjur and a gateway that gave up waiting (504). A gateway's 502 mostly means
             // that nobody took the request: a Conjur that restarts must not use up the redeems.
@@ -93,7 +87,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             }
             end
         };
-        self.retry.run("the redeem", again, call).await
+        self.retry.run_spread("the redeem", self.spread.get(), again, call).await
     }
 
     /// A token planted by somebody who may seal and publish, but of a factory of his own, ends here.

@@ -1,3 +1,4 @@
+mod keys;
 mod machine;
 pub(crate) mod scene;
 mod servers;

@@ -4,9 +4,11 @@ use super::{Error, Run};
 use crate::binding;
 use crate::effects::Effects;
 use crate::facts::InstanceId;
+use crate::state::State;
 use crate::store::Disk;
 use imprint_core::sealed::{Binding, SealedToken};
 use imprint_core::token::{Fingerprint, Token};
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// A token that may be redeemed.
@@ -20,6 +22,14 @@ impl Unsealed {
     /// Its name in logs.
     pub(super) fn fingerprint(&self) -> Fingerprint {
         self.token.fingerprint()
+    }
+
+    /// Remembers that it was redeemed.
+    pub(super) fn note_in(&self, state: &mut State) {
+        state.token = Some(self.fingerprint().to_string());
+        if let Some(binding) = &self.binding {
+            state.token_issued_at = Some(binding.issued_at);
+        }
     }
 }
 
@@ -43,6 +53,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             target: "imprint", token = binding.fingerprint.as_str(), rotation = binding.rotation_id.as_str();
             "unsealed token {} of {}, good until {}", binding.fingerprint, binding.host_factory, binding.expires_at
         );
+        self.spread.set(Duration::from_secs(binding.spread_s.into()));
         Ok(Unsealed { token, binding: Some(binding) })
     }
 }

@@ -17,7 +17,7 @@ fn made_for() -> MadeFor {
 
 fn state(instance: &str, phase: Phase) -> Found {
     let instance: InstanceId = instance.parse().unwrap();
-    let now = imprint_core::second::Second::from_unix(1_795_334_400);
+    let now = Second::from_unix(NOW - 3600);
     let mut state =
         State::enrolling(&instance, &format!("app/hosts/{instance}").parse().unwrap(), made_for(), now);
     state.phase = phase;
@@ -28,14 +28,60 @@ fn good(host: &str) -> OnDisk {
     OnDisk::Good { appliance_url: URL.to_owned(), host_id: host.to_owned() }
 }
 
+const NOW: i64 = 1_795_334_400;
+const RULES: Rules = Rules { re_enroll: ReEnroll::Daily, lifted_at: None, wishes: NONE };
+const NONE: Wishes = Wishes { again: false, take_over: false };
+
+/// What is known, owned; [`Case::known`] is how the program has it.
+#[derive(Clone)]
+struct Case {
+    here: Option<InstanceId>,
+    wanted: MadeFor,
+    template: Template,
+    state: Found,
+    identity: OnDisk,
+    rules: Rules,
+}
+
+impl Case {
+    fn new(here: Option<&str>, state: &Found, identity: &OnDisk) -> Self {
+        Self {
+            here: here.map(|id| id.parse().unwrap()),
+            wanted: made_for(),
+            template: made_for().host_id.parse().unwrap(),
+            state: state.clone(),
+            identity: identity.clone(),
+            rules: RULES,
+        }
+    }
+
+    fn called(mut self, template: &str) -> Self {
+        self.template = template.parse().unwrap();
+        template.clone_into(&mut self.wanted.host_id);
+        self
+    }
+
+    fn known(&self) -> Known<'_> {
+        Known {
+            here: self.here.as_ref(),
+            wanted: &self.wanted,
+            template: &self.template,
+            state: &self.state,
+            identity: &self.identity,
+            rules: self.rules,
+            now: Second::from_unix(NOW),
+        }
+    }
+}
+
 fn check(here: Option<&str>, state: &Found, identity: &OnDisk, expect: &Step) {
-    check_for(here, &made_for(), state, identity, expect);
+    let case = Case::new(here, state, identity);
+    assert_eq!(next_step(&case.known()), *expect, "{:?}", case.known());
 }
 
 fn check_for(here: Option<&str>, wanted: &MadeFor, state: &Found, identity: &OnDisk, expect: &Step) {
-    let here: Option<InstanceId> = here.map(|id| id.parse().unwrap());
-    let known = Known { here: here.as_ref(), wanted, state, identity };
-    assert_eq!(next_step(&known), *expect, "{known:?}");
+    let case = Case { wanted: wanted.clone(), ..Case::new(here, state, identity) };
+    assert_eq!(next_step(&case.known()), *expect, "{:?}", case.known());
 }
 
 fn unusable() -> [OnDisk; 4] {
@@ -78,6 +124,7 @@ fn on_the_same_instance() {
         check(here, &enrolled, &elsewhere, &Step::Refuse(foreign));
         for identity in [good(HOST), good("app/other"), OnDisk::Missing] {
             check(here, &state(HERE, Phase::Enrolling), &identity, &Step::Enroll(Why::Interrupted));
+            check(here, &state(HERE, Phase::Rotating), &identity, &Step::Enroll(Why::RotationInterrupted));
         }
     }
 }
@@ -85,10 +132,22 @@ fn on_the_same_instance() {
 #[test]
 fn on_an_instance_made_from_another_ones_image() {
     let parent = Step::EnrollAsOneself { parent: OTHER.to_owned() };
-    for phase in [Phase::Enrolled, Phase::Enrolling] {
+    for phase in [Phase::Enrolled, Phase::Enrolling, Phase::Rotating] {
         for identity in [good("app/hosts/i-0fedcba9876543210"), good(HOST), OnDisk::Missing] {
             check(Some(HERE), &state(OTHER, phase), &identity, &parent);
         }
+    }
+    // An image without the state, but with the identity of the instance that it was made from.
+    let theirs = good("app/hosts/i-0fedcba9876543210");
+    for found in [Found::Missing, Found::Unreadable("x".to_owned())] {
+        check(Some(HERE), &found, &theirs, &parent);
+        // Nobody tells which instance this is: it may be that one.
+        check(None, &found, &theirs, &Step::Enroll(Why::StateLost));
+        let elsewhere = OnDisk::Good {
+            appliance_url: "https://other.example.org".to_owned(),
+            host_id: "app/hosts/i-0fedcba9876543210".to_owned(),
+        };
+        check(Some(HERE), &found, &elsewhere, &Step::Enroll(Why::StateLost));
     }
     // A clone with another configuration is a clone all the same.
     let wanted = MadeFor { account: "dev".to_owned(), ..made_for() };
@@ -106,7 +165,7 @@ fn with_another_configuration() {
     for change in changes {
         let mut wanted = made_for();
         change(&mut wanted);
-        for phase in [Phase::Enrolled, Phase::Enrolling] {
+        for phase in [Phase::Enrolled, Phase::Enrolling, Phase::Rotating] {
             check_for(
                 Some(HERE),
                 &wanted,
@@ -129,8 +188,8 @@ fn what_another_program_wrote_is_never_touched() {
 #[test]
 fn the_host_id_is_judged_before_anything_is_redeemed() {
     let check = |state: &Found, identity: &OnDisk, own: &str, expect: Result<(), Class>| {
-        let here = HERE.parse().unwrap();
-        let known = Known { here: Some(&here), wanted: &made_for(), state, identity };
+        let case = Case::new(Some(HERE), state, identity);
+        let known = case.known();
         let end = check_host(&next_step(&known), &own.parse().unwrap(), &known);
         assert_eq!(end.as_ref().map_err(Classified::class), expect.as_ref().map_err(|c| *c), "{known:?}");
         assert!(end.err().is_none_or(|e| e.hint().is_some()));
@@ -146,7 +205,94 @@ fn the_host_id_is_judged_before_anything_is_redeemed() {
         "app/hosts/i-0fedcba9876543210",
         Err(Class::Config),
     );
-    check(&state(HERE, Phase::Enrolling), &good(HOST), HOST, Ok(()));
+    for phase in [Phase::Enrolling, Phase::Rotating] {
+        check(&state(HERE, phase), &good(HOST), HOST, Ok(()));
+        check(&state(HERE, phase), &good("app/theirs"), HOST, Err(Class::Tampered));
+    }
+    // What the run before was about to replace may be replaced by this one.
+    let mut replacing = state(HERE, Phase::Enrolling);
+    if let Found::Good(state) = &mut replacing {
+        state.replaces =
+            Some(crate::state::Replaced { appliance_url: URL.to_owned(), host_id: "app/before".to_owned() });
+    }
+    check(&replacing, &good("app/before"), HOST, Ok(()));
+    check(&replacing, &good("app/theirs"), HOST, Err(Class::Tampered));
+}
+
+#[test]
+fn a_host_is_taken_over_only_on_demand() {
+    let wish = Rules { wishes: Wishes { take_over: true, ..NONE }, ..RULES };
+    // The template gives the parent's id.
+    let mut parents = state(OTHER, Phase::Enrolled);
+    if let Found::Good(state) = &mut parents {
+        state.host_id = HOST.to_owned();
+    }
+    let case = Case { rules: wish, ..Case::new(Some(HERE), &parents, &OnDisk::Missing) };
+    let next = next_step(&case.known());
+    assert_eq!(next, Step::EnrollAsOneself { parent: OTHER.to_owned() });
+    assert_eq!(check_host(&next, &HOST.parse().unwrap(), &case.known()), Ok(()));
+    // Nobody can tell whose it is: then its other holder's key has to die.
+    let case = Case { rules: wish, ..Case::new(Some(HERE), &Found::Missing, &good("app/web")) };
+    let (case, own) = (case.called("app/{tag:Name}"), "app/web".parse().unwrap());
+    let next = next_step(&case.known());
+    assert_eq!(check_host(&next, &own, &case.known()), Ok(()));
+    assert!(!may_be_adopted(&next, &case.known(), &own));
+    // Another tool's host of another name is not what the wish is about.
+    let case = Case { rules: wish, ..Case::new(Some(HERE), &Found::Missing, &good("app/other")) };
+    let end = check_host(&next_step(&case.known()), &HOST.parse().unwrap(), &case.known());
+    assert!(matches!(end, Err(Refusal::Foreign { .. })), "{end:?}");
+}
+
+#[test]
+fn a_key_that_died_is_replaced_once_a_day() {
+    const DAY: i64 = 24 * 60 * 60;
+    let dead = |replaced: Option<i64>| {
+        let mut found = state(HERE, Phase::Enrolled);
+        if let Found::Good(state) = &mut found {
+            state.key_died_at = Some(Second::from_unix(NOW - 60));
+            state.re_enrolled_at = replaced.map(|ago| Second::from_unix(NOW - ago));
+        }
+        found
+    };
+    let check = |rules: Rules, found: &Found, expect: &Step| {
+        let case = Case { rules, ..Case::new(Some(HERE), found, &good(HOST)) };
+        let next = next_step(&case.known());
+        assert_eq!(next, *expect, "{:?}", case.known());
+        if let Step::Refuse(refusal) = next {
+            assert!(refusal.hint().is_some_and(|hint| hint.contains("--again")), "{refusal}");
+        }
+        let own = HOST.parse().unwrap();
+        assert_eq!(may_be_adopted(expect, &case.known(), &own), *expect == Step::Enroll(Why::KeyDied));
+    };
+    let due = Step::Enroll(Why::KeyDied);
+    let replaced =
+        |ago| Refusal::TwoParties { host: HOST.to_owned(), replaced: Second::from_unix(NOW - ago) };
+    check(RULES, &dead(None), &due);
+    check(RULES, &dead(Some(DAY)), &due);
+    check(RULES, &dead(Some(DAY - 1)), &Step::Refuse(replaced(DAY - 1)));
+    check(RULES, &dead(Some(0)), &Step::Refuse(replaced(0)));
+    // A clock that was set back changes nothing; one that had been far ahead does not lock out for years.
+    check(RULES, &dead(Some(-60)), &Step::Refuse(replaced(-60)));
+    check(RULES, &dead(Some(-DAY * 365)), &due);
+    let since = Second::from_unix(NOW - 60);
+    let never = Rules { re_enroll: ReEnroll::Never, ..RULES };
+    check(never, &dead(None), &Step::Refuse(Refusal::KeyDead { host: HOST.to_owned(), since }));
+    // Lifted by hand on this machine, or in the configuration for what lies before a moment.
+    let again = |rules| Rules { wishes: Wishes { again: true, ..NONE }, ..rules };
+    for rules in [again(RULES), again(never)] {
+        check(rules, &dead(Some(60)), &due);
+        check(rules, &state(HERE, Phase::Enrolled), &due);
+    }
+    let lifted = |ago| Rules { lifted_at: Some(Second::from_unix(NOW - ago)), ..RULES };
+    check(lifted(30), &dead(Some(60)), &due);
+    check(lifted(90), &dead(Some(60)), &Step::Refuse(replaced(60)));
+    // Without a sign of death nothing is to do, whatever was replaced when.
+    let mut alive = dead(Some(60));
+    if let Found::Good(state) = &mut alive {
+        state.key_died_at = None;
+    }
+    check(RULES, &alive, &Step::Nothing);
+    check(never, &alive, &Step::Nothing);
 }
 
 #[test]
@@ -154,9 +300,8 @@ fn an_identity_that_may_be_a_parents_is_refused() {
     let lost = Found::Unreadable("x".to_owned());
     let host = "app/hosts/web-1";
     let check = |template: &str, state: &Found, identity: &OnDisk, expect: Result<(), Refusal>| {
-        let here = HERE.parse().unwrap();
-        let wanted = MadeFor { host_id: template.to_owned(), ..made_for() };
-        let known = Known { here: Some(&here), wanted: &wanted, state, identity };
+        let case = Case::new(Some(HERE), state, identity).called(template);
+        let known = case.known();
         let end = check_host(&next_step(&known), &host.parse().unwrap(), &known);
         assert_eq!(end, expect, "{template} {known:?}");
         assert!(end.err().is_none_or(|e| e.class() == Class::Config && e.hint().is_some()));
@@ -183,14 +328,15 @@ fn an_identity_that_may_be_a_parents_is_refused() {
 #[test]
 fn only_an_identity_of_this_very_host_is_tried_before_a_redeem() {
     let check = |state: &Found, identity: &OnDisk, expect: bool| {
-        let here = HERE.parse().unwrap();
-        let known = Known { here: Some(&here), wanted: &made_for(), state, identity };
+        let case = Case::new(Some(HERE), state, identity);
+        let known = case.known();
         let end = may_be_adopted(&next_step(&known), &known, &HOST.parse().unwrap());
         assert_eq!(end, expect, "{known:?}");
     };
     let elsewhere =
         OnDisk::Good { appliance_url: "https://other.example.org".to_owned(), host_id: HOST.to_owned() };
-    for state in [&Found::Missing, &Found::Unreadable("x".to_owned()), &state(HERE, Phase::Enrolling)] {
+    let (enrolling, rotating) = (state(HERE, Phase::Enrolling), state(HERE, Phase::Rotating));
+    for state in [&Found::Missing, &Found::Unreadable("x".to_owned()), &enrolling, &rotating] {
         check(state, &good(HOST), true);
         check(state, &good("app/other"), false);
         check(state, &elsewhere, false);
@@ -213,7 +359,8 @@ fn only_an_identity_of_this_very_host_is_tried_before_a_redeem() {
 #[test]
 fn only_a_proved_identity_outlives_a_missing_answer() {
     let check = |state: &Found, identity: &OnDisk, expect: bool| {
-        let known = Known { here: None, wanted: &made_for(), state, identity };
+        let case = Case::new(None, state, identity);
+        let known = case.known();
         assert_eq!(is_kept_without_an_answer(&known), expect, "{known:?}");
     };
     check(&state(HERE, Phase::Enrolled), &good(HOST), true);

@@ -3,6 +3,7 @@
 use super::super::*;
 use super::scene::*;
 use crate::config::tests::CA;
+use crate::effects;
 use crate::identity::Identity;
 use crate::store::tests::Faulty;
 use imprint_core::error::chain;
@@ -209,10 +210,17 @@ fn without_firmware_the_metadata_service_tells() {
     assert_eq!(scene.count("facts"), 1);
     assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
     assert_eq!(*scene.calls.borrow(), ["facts"]);
-    // No answer costs no identity, and no time.
-    scene.fail("facts", effects::Error::Imds(crate::imds::Error::NoRole));
+    // One failed answer is asked for again; none at all costs no identity, and little time.
+    let busy = || effects::Error::Imds(crate::imds::Error::Status { path: "/".to_owned(), status: 503 });
+    scene.fail("facts", busy());
     assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
-    assert_eq!((scene.count("facts"), scene.is_enrolled()), (1, true));
+    assert_eq!((scene.count("facts"), scene.is_enrolled()), (2, true));
+    for _ in 0..=REPEATS {
+        scene.fail("facts", busy());
+    }
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    assert!((3..30).contains(&scene.count("facts")) && scene.is_enrolled(), "{}", scene.count("facts"));
+    scene.script.borrow_mut().clear();
     // Two that disagree: somebody else answers.
     scene.firmware(HERE);
     std::fs::remove_file(&scene.config.files.identity.path).unwrap();
@@ -360,9 +368,9 @@ fn one_redeemer_at_a_time() {
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let both = tokio::join!(
-            enroll(&scene.config, &scene, &store::Real),
-            enroll(&scene.config, &scene, &store::Real),
-            enroll(&scene.config, &scene, &store::Real)
+            enroll(&scene.config, Wishes::default(), &scene, &store::Real),
+            enroll(&scene.config, Wishes::default(), &scene, &store::Real),
+            enroll(&scene.config, Wishes::default(), &scene, &store::Real)
         );
         for end in [both.0, both.1, both.2] {
             end.unwrap();

@@ -2,9 +2,10 @@
 
 use super::super::*;
 use crate::config::tests::{CA, config as configuration};
-use crate::effects::At;
+use crate::effects::{self, At};
+use crate::facts::{Facts, Needs};
 use imprint_core::aws;
-use imprint_core::conjur::{self, Redeemed};
+use imprint_core::conjur::{self, Health, Redeemed, Role};
 use imprint_core::door::CaBundle;
 use imprint_core::error::chain;
 use imprint_core::sealed::{Binding, Scope, SealedToken};
@@ -12,6 +13,7 @@ use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Fingerprint, Token};
 use imprint_core::{Class, Classified as _};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -40,6 +42,10 @@ pub(crate) struct Scene {
     pub(super) may_read: Cell<bool>,
     /// How often connections were opened ahead.
     pub(super) opened: Cell<u32>,
+    /// Whether the servers have a page of their health.
+    pub(super) is_enterprise: Cell<bool>,
+    pub(super) wishes: Cell<Wishes>,
+    pub(super) now: Cell<Second>,
 }
 
 impl Scene {
@@ -47,7 +53,7 @@ impl Scene {
         Self::with("")
     }
 
-    pub(super) fn with(more: &str) -> Self {
+    pub(crate) fn with(more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = configuration(more);
         let at = |name: &str| dir.path().join(name);
@@ -72,6 +78,9 @@ impl Scene {
             valid: RefCell::default(),
             spoiled: Cell::new(0),
             may_read: Cell::new(true),
+            is_enterprise: Cell::new(false),
+            wishes: Cell::default(),
+            now: Cell::new(NOW.parse().unwrap()),
         };
         scene.firmware(HERE);
         scene.publish(|_| {});
@@ -136,14 +145,38 @@ impl Scene {
         self.calls.borrow_mut().clear();
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let end = runtime.block_on(enroll(&self.config, self, disk));
-        if let Err(error) = &end {
+        let end = runtime.block_on(enroll(&self.config, self.wishes.get(), self, disk));
+        self.tells_no_secret(&end);
+        end
+    }
+
+    /// Runs a rotation of the key.
+    pub(super) fn rotate(&self, disk: &impl Disk) -> Result<Rotated, Error> {
+        self.calls.borrow_mut().clear();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(rotate_key(&self.config, self, disk, Duration::from_secs(60)));
+        self.tells_no_secret(&end);
+        end
+    }
+
+    /// Runs an enrollment that stops short of the redeem.
+    pub(super) fn rehearse(&self) -> Result<Rehearsed, Error> {
+        self.calls.borrow_mut().clear();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(dry_run(&self.config, self.wishes.get(), self, &store::Real));
+        self.tells_no_secret(&end);
+        end
+    }
+
+    fn tells_no_secret<T>(&self, end: &Result<T, Error>) {
+        if let Err(error) = end {
             let text = format!("{} {error:?} {}", chain(error), error.hint().unwrap_or_default());
             assert!(!text.contains("1taken") && !text.contains("key000"), "{text}");
             assert!(!chain(error).contains('\n'), "{text}");
         }
         self.no_litter();
-        end
     }
 
     pub(super) fn no_litter(&self) {
@@ -175,8 +208,25 @@ impl Scene {
         }
     }
 
+    /// A new key, which Conjur takes unless a late duplicate replaces it at once.
+    fn next_key(&self) -> String {
+        self.keys.set(self.keys.get() + 1);
+        let key = format!("key0000000000000000000000000000000000000000000000{:02}", self.keys.get());
+        let spoiled = self.spoiled.get();
+        self.spoiled.set(spoiled.saturating_sub(1));
+        *self.valid.borrow_mut() = Some(if spoiled > 0 { "spoiled".to_owned() } else { key.clone() });
+        key
+    }
+
     pub(super) fn identity(&self) -> Option<String> {
         std::fs::read_to_string(&self.config.files.identity.path).ok()
+    }
+
+    pub(super) fn state(&self) -> Box<State> {
+        match state::read(&self.config.files.state_dir) {
+            Ok(Found::Good(state)) => state,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// The key on disk is the one that Conjur takes.
@@ -222,7 +272,7 @@ pub(super) fn answered(operation: &'static str, code: &str, status: u16) -> aws:
 
 impl Effects for Scene {
     fn now(&self) -> Second {
-        NOW.parse().unwrap()
+        self.now.get()
     }
 
     async fn open_ahead(&self) {
@@ -266,14 +316,7 @@ impl Effects for Scene {
         {
             return asked.map(|()| unreachable!());
         }
-        self.keys.set(self.keys.get() + 1);
-        let key = format!("key0000000000000000000000000000000000000000000000{:02}", self.keys.get());
-        *self.valid.borrow_mut() = Some(if self.spoiled.get() > 0 {
-            self.spoiled.set(self.spoiled.get() - 1);
-            "spoiled".to_owned()
-        } else {
-            key.clone()
-        });
+        let key = self.next_key();
         asked?;
         let id = self.id.borrow().clone().unwrap_or_else(|| format!("prod:host:{host}"));
         let owner = self.owner.borrow().clone();
@@ -295,5 +338,31 @@ impl Effects for Scene {
     async fn may_read(&self, _: &AccessToken, _: &str) -> Result<bool, effects::Error> {
         self.call("may_read")?;
         Ok(self.may_read.get())
+    }
+
+    async fn rotate_key(&self, _: &HostId, key: &ApiKey) -> Result<ApiKey, effects::Error> {
+        let asked = self.call("rotate_key");
+        if !matches!(&asked, Ok(()) | Err(effects::Error::Conjur(conjur::Error::Interrupted { .. }))) {
+            return asked.map(|()| unreachable!());
+        }
+        if self.valid.borrow().as_deref() != Some(key.expose()) {
+            return Err(status(401).into());
+        }
+        let key = self.next_key();
+        asked?;
+        Ok(ApiKey::new(Zeroizing::new(key)).unwrap())
+    }
+
+    async fn health(&self, at: At) -> Result<Option<Health>, effects::Error> {
+        self.call(match at {
+            At::Appliance => "health of the appliance",
+            At::Leader => "health",
+        })?;
+        let position = match at {
+            At::Appliance => 1_000,
+            At::Leader => 4_000,
+        };
+        let health = Health { ok: true, role: Role::Unknown, position: Some(position), lag_bytes: None };
+        Ok(self.is_enterprise.get().then_some(health))
     }
 }
