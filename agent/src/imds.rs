@@ -7,6 +7,7 @@
 //!
 //! Source: EC2 user guide, "Use the Instance Metadata Service to access instance metadata".
 
+mod container;
 mod reply;
 
 use crate::config::Endpoint;
@@ -16,6 +17,7 @@ use imprint_core::door::{self, Door};
 use imprint_core::{Class, Classified};
 use reqwest::header::HeaderValue;
 use std::cell::RefCell;
+use std::path::Path;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -35,6 +37,7 @@ const SESSION_SECONDS: &str = "21600";
 pub struct Imds {
     door: Door,
     endpoint: Endpoint,
+    contained: bool,
     session: RefCell<Option<HeaderValue>>,
 }
 
@@ -54,6 +57,17 @@ pub enum Error {
         path: String,
         /// What is wrong with the answer, never a part of it.
         why: &'static str,
+    },
+    /// The service takes the connection and never answers the request for a session: its answer ends on
+    /// the way, since it may not be forwarded as often as it must.
+    #[error(
+        "the metadata service at {endpoint} takes the connection and does not answer: the hop limit is too low"
+    )]
+    HopLimit {
+        /// Where it was looked for.
+        endpoint: String,
+        /// Whether this process is in a container, so that there is no doubt left.
+        contained: bool,
     },
     /// The instance has no role.
     #[error("this instance has no role")]
@@ -87,6 +101,8 @@ impl Error {
     pub const fn may_pass(&self) -> bool {
         match self {
             Self::NoRole | Self::NotReady(_) | Self::Unreachable { .. } => true,
+            // Outside of a container it may as well be a service that has just started.
+            Self::HopLimit { contained, .. } => !*contained,
             Self::Status { status, .. } => matches!(status, 401 | 404 | 408 | 429 | 500..),
             Self::Disabled | Self::Door(_) | Self::Form { .. } => false,
         }
@@ -97,6 +113,8 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Disabled | Self::NoRole => Class::Config,
+            Self::HopLimit { contained: true, .. } => Class::Config,
+            Self::HopLimit { contained: false, .. } => Class::Transient,
             Self::Door(error) => error.class(),
             Self::NotReady(_) | Self::Status { .. } | Self::Unreachable { .. } if self.may_pass() => {
                 Class::Transient
@@ -110,13 +128,16 @@ impl Classified for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Disabled => Some("enable the metadata service of this instance (HttpEndpoint=enabled)"),
+            Self::HopLimit { .. } => Some(
+                "raise HttpPutResponseHopLimit of this instance to 2 (aws ec2 modify-instance-metadata-options), or run imprint on the instance itself",
+            ),
             Self::NoRole => Some("attach an instance profile whose role may read and unseal the token"),
             Self::NotReady(_) => {
                 Some("see whether the role of the instance profile still exists and trusts ec2.amazonaws.com")
             }
-            Self::Unreachable { .. } => Some(
-                "is this an EC2 instance with the metadata service enabled? in a container, raise HttpPutResponseHopLimit to 2",
-            ),
+            Self::Unreachable { .. } => {
+                Some("is this an EC2 instance with the metadata service enabled, and a route to it?")
+            }
             Self::Door(_) | Self::Form { .. } | Self::Status { .. } => None,
         }
     }
@@ -128,8 +149,17 @@ impl Imds {
     /// # Errors
     /// When no HTTP client can be made.
     pub fn new(endpoint: &Endpoint) -> Result<Self, Error> {
+        Self::in_root(endpoint, Path::new("/"))
+    }
+
+    /// The same in another root, where it is looked up whether this is a container.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made.
+    pub fn in_root(endpoint: &Endpoint, root: &Path) -> Result<Self, Error> {
         let door = Door::direct(CONNECT).map_err(Error::Door)?;
-        Ok(Self { door, endpoint: endpoint.clone(), session: RefCell::default() })
+        let contained = container::is_one(root);
+        Ok(Self { door, endpoint: endpoint.clone(), contained, session: RefCell::default() })
     }
 
     /// The instance's facts; two requests, and one more for each need.
@@ -208,8 +238,21 @@ impl Imds {
         let path = "/latest/api/token";
         let url = format!("{}{path}", self.endpoint.as_str());
         let request =
-            self.door.client().put(url).header("X-aws-ec2-metadata-token-ttl-seconds", SESSION_SECONDS);
-        let body = match self.send(path, request).await? {
+            || self.door.client().put(&url).header("X-aws-ec2-metadata-token-ttl-seconds", SESSION_SECONDS);
+        let answer = match self.send(path, request()).await {
+            // Once more before it is said for good.
+            Err(Error::Unreachable { source, .. }) if self.contained && is_silence(&source) => {
+                self.send(path, request()).await
+            }
+            answer => answer,
+        };
+        let answer = answer.map_err(|error| match error {
+            Error::Unreachable { endpoint, source } if is_silence(&source) => {
+                Error::HopLimit { endpoint, contained: self.contained }
+            }
+            other => other,
+        });
+        let body = match answer? {
             (200, body) => body,
             (403, _) => return Err(Error::Disabled),
             (status, _) => return Err(Error::Status { path: path.to_owned(), status }),
@@ -242,6 +285,11 @@ impl Imds {
         }
         Ok((status, body))
     }
+}
+
+/// A connection was made, and then nothing came.
+fn is_silence(error: &reqwest::Error) -> bool {
+    error.is_timeout() && !error.is_connect()
 }
 
 fn form(path: &str) -> impl Fn(&'static str) -> Error {

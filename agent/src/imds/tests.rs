@@ -5,7 +5,11 @@ use std::sync::mpsc::{Receiver, channel};
 
 /// A metadata service that gives these answers in turn, one connection each, and tells what was asked.
 fn serve(answers: Vec<&'static str>) -> (Imds, Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    serve_at("127.0.0.1:0", answers)
+}
+
+fn serve_at(address: &str, answers: Vec<&'static str>) -> (Imds, Receiver<String>) {
+    let listener = TcpListener::bind(address).unwrap();
     let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     let (to, asked) = channel();
     std::thread::spawn(move || {
@@ -115,11 +119,48 @@ fn an_instance_without_a_role() {
 }
 
 #[test]
+fn over_ipv6() {
+    let (imds, asked) = serve_at("[::1]:0", vec![SESSION, DOCUMENT]);
+    assert!(imds.endpoint.as_str().starts_with("http://[::1]:"));
+    assert_eq!(block_on(imds.facts(&Needs::default())).unwrap().instance_id.as_str(), "i-0123456789abcdef0");
+    assert!(asked.iter().all(|head| head.to_lowercase().contains("host: [::1]:")));
+}
+
+#[test]
 fn nobody_there() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let error = block_on(Imds::new(&endpoint).unwrap().facts(&Needs::default())).unwrap_err();
-    assert!(error.may_pass() && error.hint().is_some_and(|hint| hint.contains("HttpPutResponseHopLimit")));
+    assert!(error.may_pass() && error.hint().is_some_and(|hint| hint.contains("a route to it")), "{error}");
     assert_eq!(error.class(), Class::Transient);
+}
+
+/// A service whose answers never arrive, as seen from `root`; with what was asked in the end.
+fn silent(root: &Path) -> (Error, usize) {
+    // The kernel completes the connections of a listener that nobody asks.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint: Endpoint = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let imds = Imds::in_root(&endpoint, root).unwrap();
+    let error = runtime.block_on(imds.facts(&Needs::default())).unwrap_err();
+    listener.set_nonblocking(true).unwrap();
+    (error, std::iter::from_fn(|| listener.accept().ok()).count())
+}
+
+#[test]
+fn a_service_that_takes_the_connection_and_does_not_answer() {
+    let root = tempfile::tempdir().unwrap();
+    let (error, _) = silent(root.path());
+    assert!(matches!(error, Error::HopLimit { contained: false, .. }), "{error:?}");
+    assert_eq!((error.class(), error.may_pass()), (Class::Transient, true));
+
+    // In a container there is no doubt, and nothing to wait for.
+    std::fs::write(root.path().join(".dockerenv"), "").unwrap();
+    let (error, asked) = silent(root.path());
+    assert!(matches!(error, Error::HopLimit { contained: true, .. }), "{error:?}");
+    assert_eq!((error.class(), error.may_pass(), asked), (Class::Config, false, 2));
+    assert!(error.to_string().contains("hop limit"), "{error}");
+    assert!(error.hint().is_some_and(|hint| hint.contains("HttpPutResponseHopLimit")));
 }

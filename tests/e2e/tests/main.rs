@@ -11,6 +11,7 @@ mod bad_config;
 mod bad_disk;
 mod bad_replies;
 mod bad_token;
+mod clock;
 mod conjur_client;
 mod docs;
 mod emulator;
@@ -20,6 +21,7 @@ mod lambda;
 mod place;
 mod process;
 mod readers;
+mod unsettled;
 
 use imprint_e2e::Site;
 use place::{Place, folder, no_secret, programs, published, site};

@@ -1,8 +1,12 @@
 //! A certificate authority made for one run, and the TLS side of the servers.
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 /// A certificate authority whose key never leaves this process.
@@ -50,9 +54,17 @@ impl Ca {
     /// TLS settings of a server with a new leaf for these DNS names and IP addresses.
     #[must_use]
     pub fn leaf(&self, names: &[&str]) -> rustls::ServerConfig {
+        self.leaf_of(names, 1975..=4096)
+    }
+
+    /// The same with a leaf that is good in these years only, from January to January.
+    #[must_use]
+    pub fn leaf_of(&self, names: &[&str], years: RangeInclusive<i32>) -> rustls::ServerConfig {
         let names: Vec<String> = names.iter().map(|&n| n.to_owned()).collect();
         let mut params = CertificateParams::new(names).expect("names that fit a certificate");
         params.distinguished_name = rcgen::DistinguishedName::new();
+        params.not_before = date_time_ymd(*years.start(), 1, 1);
+        params.not_after = date_time_ymd(*years.end(), 1, 1);
         params.use_authority_key_identifier_extension = true;
         let key = KeyPair::generate().expect("a P-256 key");
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf certificate");

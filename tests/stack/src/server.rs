@@ -13,7 +13,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::hold;
 use bytes::Bytes;
 use http::HeaderMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
@@ -61,12 +61,13 @@ pub trait Service: Send + Sync + 'static {
     fn name_of(&self, request: &Request) -> String;
 }
 
-/// A running server with a thread and a port of its own on 127.0.0.1. It stops when dropped.
+/// A running server with a thread and a port of its own, on 127.0.0.1 unless told otherwise. It stops
+/// when dropped.
 pub struct Server<S> {
     shared: Arc<Shared<S>>,
     commands: commands::UnboundedSender<Command>,
     thread: Option<JoinHandle<()>>,
-    port: u16,
+    at: SocketAddr,
     tls: bool,
 }
 
@@ -92,7 +93,7 @@ impl<S: Service> Server<S> {
     /// A server over plain HTTP.
     #[must_use]
     pub fn start(service: S) -> Self {
-        Self::launch(service, None)
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), service, None)
     }
 
     /// A server over TLS, with a leaf for `localhost` and `127.0.0.1`.
@@ -104,10 +105,16 @@ impl<S: Service> Server<S> {
     /// A server over TLS, with these settings (a leaf of the wrong name, say).
     #[must_use]
     pub fn start_tls_with(service: S, config: rustls::ServerConfig) -> Self {
-        Self::launch(service, Some(TlsAcceptor::from(Arc::new(config))))
+        Self::start_at(Ipv4Addr::LOCALHOST.into(), service, Some(config))
     }
 
-    fn launch(service: S, acceptor: Option<TlsAcceptor>) -> Self {
+    /// A server on this address of the network namespace of the calling thread; with settings, over TLS.
+    ///
+    /// # Panics
+    /// If a socket cannot be bound.
+    #[must_use]
+    pub fn start_at(address: IpAddr, service: S, config: Option<rustls::ServerConfig>) -> Self {
+        let acceptor = config.map(|config| TlsAcceptor::from(Arc::new(config)));
         let shared = Arc::new(Shared {
             service,
             log: Mutex::default(),
@@ -126,12 +133,12 @@ impl<S: Service> Server<S> {
                         .enable_all()
                         .build()
                         .expect("a runtime");
-                    runtime.block_on(serve(shared, acceptor, inbox, ready));
+                    runtime.block_on(serve(address, shared, acceptor, inbox, ready));
                 }
             })
             .expect("a thread");
-        let port = port.recv().expect("a port on 127.0.0.1");
-        Self { shared, commands, thread: Some(thread), port, tls }
+        let port = port.recv().expect("a free port");
+        Self { shared, commands, thread: Some(thread), at: SocketAddr::new(address, port), tls }
     }
 
     /// The service, to look at its state or to change it.
@@ -140,20 +147,20 @@ impl<S: Service> Server<S> {
         &self.shared.service
     }
 
-    /// `http://127.0.0.1:PORT` or `https://localhost:PORT`.
+    /// `http://127.0.0.1:PORT` or `https://localhost:PORT`, or the same with another address.
     #[must_use]
     pub fn url(&self) -> String {
-        if self.tls {
-            format!("https://localhost:{}", self.port)
-        } else {
-            format!("http://127.0.0.1:{}", self.port)
+        match (self.tls, self.at.ip()) {
+            (true, IpAddr::V4(Ipv4Addr::LOCALHOST)) => format!("https://localhost:{}", self.at.port()),
+            (true, _) => format!("https://{}", self.at),
+            (false, _) => format!("http://{}", self.at),
         }
     }
 
-    /// The port on 127.0.0.1.
+    /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.at.port()
     }
 
     /// Every request that was answered or broken on purpose, in order.
@@ -225,12 +232,13 @@ impl<S> Drop for Server<S> {
 
 /// The life of the server's thread.
 async fn serve<S: Service>(
+    address: IpAddr,
     shared: Arc<Shared<S>>,
     acceptor: Option<TlsAcceptor>,
     mut inbox: commands::UnboundedReceiver<Command>,
     ready: mpsc::Sender<u16>,
 ) {
-    let bind = async |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await;
+    let bind = async |port| TcpListener::bind((address, port)).await;
     let listener = bind(0).await.expect("a free port");
     let port = listener.local_addr().expect("a bound socket").port();
     ready.send(port).expect("a caller that waits");

@@ -15,6 +15,7 @@ use crate::server::Server;
 use bytes::Bytes;
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 /// What a stack is made of.
@@ -37,6 +38,10 @@ pub struct Options {
     pub factory_context_key: String,
     /// The layers' names.
     pub layers: Vec<String>,
+    /// Where the servers listen, in the network namespace of the thread that starts them.
+    pub address: IpAddr,
+    /// The names of S3 and KMS in their certificates; without any they speak plain HTTP.
+    pub aws_names: Vec<String>,
 }
 
 impl Options {
@@ -52,6 +57,8 @@ impl Options {
             alias: "alias/imprint".to_owned(),
             factory_context_key: factory_context_key.to_owned(),
             layers: vec!["web".to_owned(), "db".to_owned()],
+            address: Ipv4Addr::LOCALHOST.into(),
+            aws_names: Vec::new(),
         }
     }
 }
@@ -107,10 +114,13 @@ impl Stack {
             secrets.insert(layer.clone(), secret);
         }
         let ca = Ca::named("Imprint stack CA");
+        let own = options.address.to_string();
+        let names: Vec<&str> = options.aws_names.iter().map(String::as_str).collect();
+        let aws = || (!names.is_empty()).then(|| ca.leaf(&names));
         let stack = Self {
-            conjur: Server::start_tls(conjur, &ca),
-            s3: Server::start(s3),
-            kms: Server::start(kms),
+            conjur: Server::start_at(options.address, conjur, Some(ca.leaf(&["localhost", &own]))),
+            s3: Server::start_at(options.address, s3, aws()),
+            kms: Server::start_at(options.address, kms, aws()),
             ca,
             credentials,
             key,
@@ -255,6 +265,12 @@ impl Stack {
     pub fn advance(&self, by: Duration) {
         self.conjur.service().advance(by);
         self.clock.advance(SignedDuration::try_from(by).expect("less than the age of the universe"));
+    }
+
+    /// Moves the clocks of all servers by seconds, back if negative: to them, this machine's is off.
+    pub fn shift(&self, seconds: i64) {
+        self.conjur.service().shift(seconds);
+        self.clock.advance(SignedDuration::from_secs(seconds));
     }
 }
 

@@ -3,7 +3,7 @@
 //! to its last second and time crates stop short of it. The wall clock is read in one place only, `Clock`.
 
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The clock of one stand-in: the machine's, plus an offset that tests move, so nothing has to sleep to expire.
 #[derive(Debug, Default)]
@@ -21,9 +21,8 @@ impl Clock {
             .saturating_add(self.offset_ms.load(Ordering::SeqCst))
     }
 
-    /// Moves this server's time forward.
-    pub(super) fn advance(&self, by: Duration) {
-        let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    /// Moves this server's time, by milliseconds.
+    pub(super) fn shift(&self, by: i64) {
         self.offset_ms.fetch_add(by, Ordering::SeqCst);
     }
 }

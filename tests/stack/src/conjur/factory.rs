@@ -11,7 +11,7 @@ use super::access::{quoted_token, random_key};
 use super::params::Params;
 use super::reply::{Answer, Reply, parts};
 use super::routes::Context;
-use super::store::{FactoryToken, Membership};
+use super::store::{FactoryToken, Membership, Store};
 use super::{Version, calendar, resources};
 
 /// `POST /host_factory_tokens`: needs `execute`; 200, not 201.
@@ -41,6 +41,15 @@ pub(super) fn mint(context: &mut Context<'_>) -> Answer {
         context.store.tokens.push(token);
     }
     Ok(Reply::json(200, &Value::Array(minted)))
+}
+
+/// Mints a token for anywhere.
+pub(super) fn add_token(store: &mut Store, factory: &str, expiration: i64) -> String {
+    let token = random_key();
+    let row =
+        FactoryToken { token: token.clone(), factory: factory.to_owned(), expiration, cidr: Vec::new() };
+    store.tokens.push(row);
+    token
 }
 
 /// A token as replies and listings show it.
