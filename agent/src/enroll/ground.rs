@@ -28,8 +28,8 @@ pub(super) struct Ground<'a> {
     pub(super) identity: OnDisk,
     /// `None` when nobody told.
     pub(super) here: Option<InstanceId>,
-    /// The facts, if they had to be asked for already.
-    facts: Option<Facts>,
+    /// The facts, if they had to be asked for already, and what they were asked for.
+    facts: Option<(Facts, Needs)>,
     template: &'a Template,
     rules: Rules,
     now: Second,
@@ -80,7 +80,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         };
         if ground.here.is_none() {
             ground.facts = self.whereabouts(&ground.known()).await?;
-            ground.here = ground.facts.as_ref().map(|facts| facts.instance_id.clone());
+            ground.here = ground.facts.as_ref().map(|(facts, _)| facts.instance_id.clone());
         }
         Ok(ground)
     }
@@ -88,8 +88,8 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// The host, judged, with what goes to Conjur beside it.
     pub(super) async fn job(&self, ground: &mut Ground<'_>, next: &Step) -> Result<Job, Error> {
         let needs = self.needs();
-        let facts = match ground.facts.take().filter(|_| needs == Needs::default()) {
-            Some(facts) => facts,
+        let facts = match ground.facts.take().filter(|(_, asked)| *asked == needs) {
+            Some((facts, _)) => facts,
             None => self.facts(&needs).await?,
         };
         if ground.here.as_ref() != Some(&facts.instance_id) {
@@ -102,14 +102,15 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
 
     /// The facts that tell which instance this is. `None`: nobody told, and an identity is there that
     /// a missing answer must not cost.
-    async fn whereabouts(&self, known: &Known<'_>) -> Result<Option<Facts>, Error> {
+    async fn whereabouts(&self, known: &Known<'_>) -> Result<Option<(Facts, Needs)>, Error> {
         if !step::is_kept_without_an_answer(known) {
-            return self.facts(&self.needs()).await.map(Some);
+            let needs = self.needs();
+            return self.facts(&needs).await.map(|facts| Some((facts, needs)));
         }
         let retry = Retry::new(LOOK_AROUND.min(self.retry.remaining()), super::REPEATS);
         let call = async || self.on.facts(&Needs::default()).await;
         match retry.run("instance metadata", effects::Error::may_pass, call).await {
-            Ok(facts) => Ok(Some(facts)),
+            Ok(facts) => Ok(Some((facts, Needs::default()))),
             Err(error) => {
                 log::warn!(
                     target: "imprint", MESSAGE_ID = event::KEPT_WITHOUT_ANSWER;

@@ -18,6 +18,7 @@ mod emulator;
 mod genuine;
 mod journey;
 mod lambda;
+mod metadata;
 mod place;
 mod process;
 mod readers;
