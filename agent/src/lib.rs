@@ -16,6 +16,7 @@ pub mod identity;
 pub mod imds;
 pub mod journal;
 pub mod lock;
+pub mod notify;
 pub mod state;
 pub mod status;
 pub mod step;

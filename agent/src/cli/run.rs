@@ -7,7 +7,7 @@ use crate::enroll::{self, Outcome};
 use crate::journal::{self, event};
 use crate::status::Status;
 use crate::step::Wishes;
-use crate::{console, store, verify};
+use crate::{console, notify, store, verify};
 use clap::Parser as _;
 use imprint_core::dumps;
 use imprint_core::error::chain;
@@ -59,18 +59,17 @@ fn start(cli: &Cli) -> Result<(), Class> {
             let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
             let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
             let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
-            match block_on(enroll::enroll(&config, Wishes::default(), &real, &store::Real))?
-                .map_err(|e| fail(&e))?
-            {
+            let story = enroll::enroll(&config, Wishes::default(), &real, &store::Real);
+            let end = block_on(notify::while_running(story))?.map_err(|e| fail(&e))?;
+            let said = match end {
                 Outcome::Enrolled(host) => {
-                    say(&format!(
-                        "{} is enrolled; its identity is in {}",
-                        host.login(),
-                        config.files.identity.path.display()
-                    ));
+                    let path = config.files.identity.path.display();
+                    format!("{} is enrolled; its identity is in {path}", host.login())
                 }
-                Outcome::NothingToDo(host) => say(&format!("host/{host} is enrolled already")),
-            }
+                Outcome::NothingToDo(host) => format!("host/{host} is enrolled already"),
+            };
+            notify::ready(&said);
+            say(&said);
         }
         Command::Status { json } => {
             let what = ("cannot tell the status", event::FAILED);
@@ -111,6 +110,7 @@ fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&std:
         target: "imprint::failure", MESSAGE_ID = id, class = class.as_str(), hint;
         "{what}: {why}"
     );
+    notify::failed(&format!("{what}: {why} ({class})"));
     if let Some(device) = console {
         console::tell(device, &format!("imprint: {what}: {why} ({class}); hint: {hint}"));
     }

@@ -19,6 +19,7 @@ mod genuine;
 mod journey;
 mod lambda;
 mod metadata;
+mod one_redeemer;
 mod place;
 mod process;
 mod readers;

@@ -23,6 +23,9 @@ pub enum FaultKind {
     Hang,
     /// The service acts on the request; then the connection is reset instead of answered.
     LostReply,
+    /// The connection is reset before the service sees the request; it acts on it all the same, right
+    /// after the next request of the same name was carried out: a proxy held it back.
+    Overtaken,
     /// These bytes are written instead of an HTTP reply, then the connection is closed.
     Raw(Bytes),
     /// The connection is reset (RST) before the service sees the request.

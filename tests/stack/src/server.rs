@@ -76,6 +76,8 @@ struct Shared<S> {
     service: S,
     log: Mutex<Vec<Logged>>,
     faults: Mutex<Vec<Fault>>,
+    /// Requests that others overtake, by name.
+    overtaken: Mutex<Vec<(String, Request)>>,
     connections: AtomicU64,
 }
 
@@ -119,6 +121,7 @@ impl<S: Service> Server<S> {
             service,
             log: Mutex::default(),
             faults: Mutex::default(),
+            overtaken: Mutex::default(),
             connections: AtomicU64::new(0),
         });
         let tls = acceptor.is_some();

@@ -186,6 +186,11 @@ impl<S: Service> Shared<S> {
                 log(None);
                 return std::future::pending().await;
             }
+            Some(FaultKind::Overtaken) => {
+                log(None);
+                hold(&self.overtaken).push((name, request));
+                return Err(Ending::Reset);
+            }
             Some(FaultKind::Raw(bytes)) => {
                 log(None);
                 return Err(Ending::Raw { bytes: bytes.clone(), chunk: usize::MAX, pause: Duration::ZERO });
@@ -205,6 +210,11 @@ impl<S: Service> Shared<S> {
             | None => {}
         }
         let reply = self.service.answer(request).await;
+        let late: Vec<_> = hold(&self.overtaken).extract_if(.., |(other, _)| *other == name).collect();
+        for (_, request) in late {
+            // Nobody waits for its answer any more.
+            let _unread = self.service.answer(request).await;
+        }
         let status = reply.status().as_u16();
         match fault {
             Some(FaultKind::Body(body)) => {
@@ -230,6 +240,7 @@ impl<S: Service> Shared<S> {
                 FaultKind::Close
                 | FaultKind::Delay(_)
                 | FaultKind::Hang
+                | FaultKind::Overtaken
                 | FaultKind::Raw(_)
                 | FaultKind::Reset
                 | FaultKind::Status { .. },
