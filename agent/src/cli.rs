@@ -54,6 +54,28 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Look at all that an enrollment needs, and say what is wrong
+    ///
+    /// Some forty checks: configuration, files, disk, lock, clock, metadata service, role, S3, KMS, the
+    /// token, proxy, names, TLS, Conjur, the identity. It asks each server what an enrollment would ask,
+    /// short of the redeem, for ten seconds at most. It changes nothing, and tells no secret.
+    #[command(verbatim_doc_comment, after_help = more("doctor"), after_long_help = after(
+        &[
+            ("imprint doctor", "a table of checks, each failure with a hint"),
+            ("imprint doctor --offline", "without asking any server"),
+            ("imprint doctor --json", "the same for a program, with a version of its form"),
+        ],
+        "no check failed; there may be warnings",
+        &EVERY_CLASS,
+    ))]
+    Doctor {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Ask no server.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Enroll this instance, or find that there is nothing to do
     ///
     /// Safe at any moment, any number of times, and killed at any point: the next run comes to the same
@@ -62,11 +84,35 @@ enum Command {
         &[
             ("imprint enroll", "enroll, trying for as long as the configuration says"),
             ("imprint enroll --deadline 2m", "the same, for two minutes at most"),
+            ("imprint enroll --dry-run", "say what would be done, and whether it would work"),
         ],
         "enrolled, or nothing to do",
         &EVERY_CLASS,
     ))]
     Enroll {
+        /// How long to try, such as 15m; the configuration's deadline if left out.
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        deadline: Option<Duration>,
+        /// Do all but redeem and store: nothing is changed.
+        #[arg(long)]
+        dry_run: bool,
+        /// Take a host that another instance has, or may have: that one's key dies.
+        #[arg(long)]
+        take_over: bool,
+        /// Replace a key that Conjur does not take any more, however often that was.
+        #[arg(long)]
+        again: bool,
+    },
+    /// Replace this host's API key
+    ///
+    /// Conjur makes the new key and the old one dies at once. The new one is stored and proved before this
+    /// ends. If it is lost on its way, the host is enrolled again, so that a crash costs no identity.
+    #[command(verbatim_doc_comment, after_help = more("rotate-key"), after_long_help = after(
+        &[("imprint rotate-key", "from a timer, or after somebody may have seen the key")],
+        "the new key is stored and authenticates",
+        &EVERY_CLASS,
+    ))]
+    RotateKey {
         /// How long to try, such as 15m; the configuration's deadline if left out.
         #[arg(long, value_name = "SPAN", value_parser = span)]
         deadline: Option<Duration>,
@@ -95,6 +141,7 @@ enum Command {
         &[
             ("imprint verify", "exit code 0 or 77, for a timer or a health check"),
             ("imprint verify --deadline 10s", "the same, for ten seconds at most"),
+            ("imprint verify --re-enroll", "and replace a key that has died"),
         ],
         "the identity authenticates",
         &[
@@ -113,6 +160,9 @@ enum Command {
         /// How long to try, such as 1m.
         #[arg(long, value_name = "SPAN", value_parser = span)]
         deadline: Option<Duration>,
+        /// When Conjur says no, enroll again: once a day at most, or never, as the configuration says.
+        #[arg(long)]
+        re_enroll: bool,
     },
 }
 
@@ -140,7 +190,11 @@ mod tests {
         check("imprint --config /x enroll --deadline 2m", true);
         check("imprint enroll --config /x", true);
         check("imprint status --json", true);
+        check("imprint doctor --json --offline", true);
         check("imprint verify", true);
+        check("imprint enroll --dry-run --take-over --again", true);
+        check("imprint rotate-key --deadline 1m", true);
+        check("imprint verify --re-enroll", true);
         check("imprint", false);
         check("imprint enroll --deadline 0s", false);
         check("imprint enroll --deadline soon", false);

@@ -160,7 +160,9 @@ pub fn mend_access(disk: &impl Disk, files: &Files) -> Result<bool, store::Error
     Ok(true)
 }
 
-fn conf(config: &Config) -> String {
+/// What `conf` says.
+#[must_use]
+pub fn conf(config: &Config) -> String {
     let pem = config.ca.is_some().then_some(config.files.pem.path.as_path());
     identity::conf(&config.account, &config.appliance_url, pem, &config.files.identity.path)
 }

@@ -8,6 +8,7 @@ pub mod binding;
 pub mod cli;
 pub mod config;
 mod console;
+pub mod doctor;
 pub mod effects;
 pub mod enroll;
 pub mod facts;

@@ -134,7 +134,8 @@ impl fmt::Display for Status {
     }
 }
 
-fn words(step: &Step) -> String {
+/// What `enroll` would do, in words.
+pub(crate) fn words(step: &Step) -> String {
     match step {
         Step::Nothing => "would do nothing".to_owned(),
         Step::Enroll(

@@ -1,13 +1,13 @@
 //! What the command line does: parse, run, tell. Nothing else in the agent prints.
 
 use super::{Cli, Command};
-use crate::config::{Config, Machine};
+use crate::config::{self, Config, Machine};
 use crate::effects::Real;
-use crate::enroll::{self, Outcome};
+use crate::enroll::{self, Outcome, Rehearsed, Rotated};
 use crate::journal::{self, event};
 use crate::status::Status;
 use crate::step::Wishes;
-use crate::{console, notify, store, verify};
+use crate::{console, doctor, notify, store, verify};
 use clap::Parser as _;
 use imprint_core::dumps;
 use imprint_core::error::chain;
@@ -15,11 +15,14 @@ use imprint_core::second::Second;
 use imprint_core::{Class, Classified};
 use log::LevelFilter;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long `verify` tries when nothing else is said: it is for timers.
 const VERIFY_WITHIN: Duration = Duration::from_secs(60);
+
+type Configured = Result<Config, config::Error>;
 
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
@@ -52,41 +55,111 @@ pub(crate) fn run() -> ExitCode {
 fn start(cli: &Cli) -> Result<(), Class> {
     let config = Config::load(&cli.config, &Machine);
     match &cli.command {
-        Command::Enroll { deadline } => {
-            let what = ("cannot enroll", event::FAILED);
-            let config = config.map_err(|e| fail(what, &e, console::automatic().as_deref()))?;
-            let console = config.console.clone().or_else(console::automatic);
-            let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
-            let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
-            let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
-            let story = enroll::enroll(&config, Wishes::default(), &real, &store::Real);
-            let end = block_on(notify::while_running(story))?.map_err(|e| fail(&e))?;
-            let said = match end {
-                Outcome::Enrolled(host) => {
-                    let path = config.files.identity.path.display();
-                    format!("{} is enrolled; its identity is in {path}", host.login())
-                }
-                Outcome::NothingToDo(host) => format!("host/{host} is enrolled already"),
-            };
-            notify::ready(&said);
-            say(&said);
+        Command::Doctor { json, offline } => doctor(&cli.config, &config, *json, *offline),
+        Command::Enroll { deadline, dry_run, take_over, again } => {
+            let wishes = Wishes { again: *again, take_over: *take_over };
+            enroll(config, *deadline, wishes, *dry_run)
         }
-        Command::Status { json } => {
-            let what = ("cannot tell the status", event::FAILED);
-            let config = config.map_err(|e| fail(what, &e, None))?;
-            let status = Status::of(&config, &enroll::made_for(&config), Second::now())
-                .map_err(|e| fail(what, &e, None))?;
-            say(&if *json { status.to_json() } else { status.to_string() });
+        Command::RotateKey { deadline } => rotate_key(config, *deadline),
+        Command::Status { json } => status(config, *json),
+        Command::Verify { deadline, re_enroll } => verify(config, *deadline, *re_enroll),
+    }
+}
+
+fn doctor(path: &Path, config: &Configured, json: bool, offline: bool) -> Result<(), Class> {
+    let report = block_on(doctor::examine(path, config, &Machine, offline))?;
+    say(&if json { report.to_json() } else { report.to_string() });
+    report.worst().map_or(Ok(()), Err)
+}
+
+fn enroll(
+    config: Configured,
+    deadline: Option<Duration>,
+    wishes: Wishes,
+    dry_run: bool,
+) -> Result<(), Class> {
+    let what = (if dry_run { "would not enroll" } else { "cannot enroll" }, event::FAILED);
+    // A rehearsal is a person's business, and no boot's.
+    let automatic = || console::automatic().filter(|_| !dry_run);
+    let config = config.map_err(|e| fail(what, &e, automatic().as_deref()))?;
+    let console = config.console.clone().filter(|_| !dry_run).or_else(automatic);
+    let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
+    let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
+    let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
+    if dry_run {
+        let end = block_on(enroll::dry_run(&config, wishes, &real, &store::Real))?;
+        say(&rehearsed(&end.map_err(|e| fail(&e))?));
+        return Ok(());
+    }
+    let story = enroll::enroll(&config, wishes, &real, &store::Real);
+    let end = block_on(notify::while_running(story))?.map_err(|e| fail(&e))?;
+    let said = enrolled(&config, &end);
+    notify::ready(&said);
+    say(&said);
+    Ok(())
+}
+
+fn rehearsed(end: &Rehearsed) -> String {
+    match end {
+        Rehearsed::NothingToDo(host) => format!("host/{host} is enrolled already; nothing would be done"),
+        Rehearsed::WouldRedeem { host, why, token, until } => {
+            let until = until.map(|until| format!(", good until {until}")).unwrap_or_default();
+            format!("would redeem token {token}{until} for {}: {why}", host.login())
         }
-        Command::Verify { deadline } => {
-            let what = ("cannot verify", event::VERIFY_FAILED);
-            let config = config.map_err(|e| fail(what, &e, None))?;
-            let real = Real::new(&config).map_err(|e| fail(what, &e, None))?;
-            let within = deadline.unwrap_or(VERIFY_WITHIN);
-            let host = block_on(verify::verify(&config, &real, &store::Real, within))?
-                .map_err(|e| fail(what, &e, None))?;
-            say(&format!("{} authenticates at {}", host.login(), config.appliance_url));
+    }
+}
+
+fn enrolled(config: &Config, end: &Outcome) -> String {
+    match end {
+        Outcome::Enrolled(host) => {
+            let path = config.files.identity.path.display();
+            format!("{} is enrolled; its identity is in {path}", host.login())
         }
+        Outcome::NothingToDo(host) => format!("host/{host} is enrolled already"),
+    }
+}
+
+fn rotate_key(config: Configured, deadline: Option<Duration>) -> Result<(), Class> {
+    let what = ("cannot rotate the key", event::FAILED);
+    let config = config.map_err(|e| fail(what, &e, None))?;
+    let real = Real::new(&config).map_err(|e| fail(what, &e, None))?;
+    let within = deadline.unwrap_or(config.deadline);
+    let end = block_on(enroll::rotate_key(&config, &real, &store::Real, within))?;
+    say(&match end.map_err(|e| fail(what, &e, None))? {
+        Rotated::ByItself(host) => format!("{} has a new key", host.login()),
+        Rotated::ByRedeem(host) => {
+            format!(
+                "{} has a new key; the first new one was lost, so the host was redeemed again",
+                host.login()
+            )
+        }
+    });
+    Ok(())
+}
+
+fn status(config: Configured, json: bool) -> Result<(), Class> {
+    let what = ("cannot tell the status", event::FAILED);
+    let config = config.map_err(|e| fail(what, &e, None))?;
+    let status = Status::of(&config, &enroll::made_for(&config), Second::now());
+    let status = status.map_err(|e| fail(what, &e, None))?;
+    say(&if json { status.to_json() } else { status.to_string() });
+    Ok(())
+}
+
+fn verify(config: Configured, deadline: Option<Duration>, re_enroll: bool) -> Result<(), Class> {
+    let what = ("cannot verify", event::VERIFY_FAILED);
+    let loaded = config.map_err(|e| fail(what, &e, None))?;
+    let real = Real::new(&loaded).map_err(|e| fail(what, &e, None))?;
+    let within = deadline.unwrap_or(VERIFY_WITHIN);
+    match block_on(verify::verify(&loaded, &real, &store::Real, within))? {
+        Ok(host) => say(&format!("{} authenticates at {}", host.login(), loaded.appliance_url)),
+        Err(error @ verify::Error::Refused { .. }) if re_enroll => {
+            let _told = fail(what, &error, None);
+            drop(real);
+            // Whether it may be replaced, the rule of once a day decides, in `enroll`.
+            return enroll(Ok(loaded), deadline, Wishes::default(), false);
+        }
+        Err(error) => return Err(fail(what, &error, None)),
     }
     Ok(())
 }
@@ -98,7 +171,10 @@ fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
         log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "the runtime cannot be started: {error}");
         Class::Bug
     })?;
-    Ok(runtime.block_on(story))
+    let end = runtime.block_on(story);
+    // A name that is still being looked up is not waited for.
+    runtime.shutdown_background();
+    Ok(end)
 }
 
 /// Tells a person, the journal and, at boot, the console: what failed, why, and what to do.

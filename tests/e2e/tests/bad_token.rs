@@ -22,7 +22,7 @@ fn check(change: impl Fn(&Place, Vec<u8>) -> Vec<u8>, code: i32, say: &str) {
 }
 
 /// A token that really opens, under a binding that `change` made.
-fn sealed(site: &Place, change: impl Fn(&mut Binding)) -> Vec<u8> {
+pub(crate) fn sealed(site: &Place, change: impl Fn(&mut Binding)) -> Vec<u8> {
     let token = site.stack.conjur.service().tokens("web/factory").remove(0).token;
     let old = SealedToken::parse(&site.stack.published("web").unwrap()).unwrap();
     let mut binding = old.binding().clone();

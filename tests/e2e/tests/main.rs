@@ -14,6 +14,7 @@ mod bad_token;
 mod clock;
 mod conjur_client;
 mod docs;
+mod doctor;
 mod emulator;
 mod genuine;
 mod journey;

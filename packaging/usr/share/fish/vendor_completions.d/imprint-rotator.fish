@@ -29,6 +29,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s v -l ve
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s V -l version -d 'Print version'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
@@ -37,10 +38,26 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" 
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l client-data -d 'What each machine reported: the JSON of ohai, of facter --json, or of imprint facts --json --reveal' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l facts -d 'The facts to seal with: names that imprint facts shows, or paths of Ohai or Facter, such as dmi.system.version' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l secret-file -d 'Seal with the content of this file as well; each machine needs the same as secret_file' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l factory -d 'The host factory; may be left out when the configuration has one alone' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l lifetime -d 'How long the token lives, such as 2h; as the published ones if left out' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l cidr -d 'Where the token may be used from; the factory\'s cidr if left out. May be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l token-from -d 'Seal a given token instead of minting one: from standard input' -r -f -a "stdin\t'Standard input'"
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l expires-at -d 'When the given token ends, such as 2026-11-22T08:00:00Z' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l memory -d 'Memory that one guess costs, and the agent once, in MiB' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l passes -d 'Passes over that memory' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l out -d 'The file to write, with mode 0600' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l json -d 'One JSON object instead of lines'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

@@ -1,0 +1,114 @@
+//! The way to the sealed token: the metadata service, S3 and KMS.
+
+use super::super::found::{Asked, Date, Trouble};
+use super::super::proxy::{self, Way};
+use super::Time;
+use super::reach::{aws_host, in_words, resolve};
+use crate::config::{Config, InstanceFrom, Outside};
+use crate::effects::{Effects as _, Real};
+use crate::facts::Facts;
+use crate::imds::Imds;
+use imprint_core::sealed::{Binding, SealedToken};
+use imprint_core::second::Second;
+use imprint_core::token::{Fingerprint, Token};
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// What came of it.
+pub(super) struct Found {
+    pub(super) imds: Asked<Facts>,
+    pub(super) credentials: Asked<Option<Second>>,
+    pub(super) names: Vec<(String, Asked<String>)>,
+    pub(super) object: Asked<(usize, Result<Binding, Trouble>)>,
+    pub(super) any_owner: Asked<()>,
+    pub(super) unsealed: Asked<Option<Fingerprint>>,
+    pub(super) dates: Vec<Date>,
+}
+
+/// Asks metadata service, S3 and KMS.
+pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &impl Outside) -> Found {
+    let mut found = Found {
+        imds: Asked::Skipped("[instance] id is not ec2"),
+        credentials: Asked::Skipped("the metadata service does not answer"),
+        names: Vec::new(),
+        object: Asked::Skipped("there are no credentials"),
+        any_owner: Asked::Skipped("it was not needed"),
+        unsealed: Asked::Skipped("there is no sealed token"),
+        dates: Vec::new(),
+    };
+    if config.instance == InstanceFrom::Ec2 {
+        let needs =
+            config.annotations.values().fold(config.host_id.needs(), |all, each| all.and(each.needs()));
+        // Silence is waited for twice before the hop limit is blamed. Then nothing else is asked here.
+        let time = time.with(Duration::from_millis(6500));
+        found.imds = time.limit(on.facts(&needs), Trouble::of_effect).await;
+    }
+    let region = config.source.region.clone();
+    let region = region.or_else(|| found.imds.told().and_then(|facts| facts.region.clone()));
+    let hosts: Vec<String> = ["s3", "kms"]
+        .into_iter()
+        .filter_map(|service| aws_host(service, region.as_deref(), |name: &str| outside.env(name)))
+        .filter(|(host, is_https)| !*is_https || !is_proxied(host, outside))
+        .map(|(host, _)| host)
+        .collect();
+    for host in hosts {
+        let addresses = time.limit(resolve(host.clone(), 443), Trouble::of).await;
+        found.names.push((host, addresses.map(|found| in_words(&found))));
+    }
+    if found.imds.told().is_none() {
+        return found;
+    }
+    let imds = Imds::new(&config.imds);
+    found.credentials = match &imds {
+        Ok(imds) => time.limit(imds.credentials(), Trouble::of).await.map(|given| given.expires_at),
+        Err(error) => Asked::Failed(Trouble::of(error)),
+    };
+    if found.credentials.told().is_none() {
+        return found;
+    }
+    let bytes = time.limit(on.fetch(), Trouble::of_effect).await;
+    let own = Second::now();
+    if on.now().unix().abs_diff(own.unix()) > 60 {
+        found.dates.push(Date { server: "AWS".to_owned(), said: on.now(), own });
+    }
+    let sealed = match &bytes {
+        Asked::Told(bytes) => Some(SealedToken::parse(bytes)),
+        Asked::Failed(_) | Asked::Skipped(_) => None,
+    };
+    if matches!(&bytes, Asked::Failed(trouble) if is_denied(trouble)) && config.source.bucket_owner.is_some()
+    {
+        let mut anybodys = config.clone();
+        anybodys.source.bucket_owner = None;
+        if let Ok(on) = Real::new(&anybodys) {
+            // What a stranger's bucket holds is not looked at.
+            found.any_owner = time.limit(on.fetch(), Trouble::of_effect).await.map(drop);
+        }
+    }
+    if let Some(Ok(sealed)) = &sealed {
+        found.unsealed = time.limit(on.unseal(sealed), Trouble::of_effect).await.map(fingerprint);
+    }
+    found.object = match (bytes, sealed) {
+        (Asked::Told(bytes), Some(sealed)) => {
+            let binding = sealed.map(|sealed| sealed.binding().clone());
+            Asked::Told((bytes.len(), binding.map_err(|error| Trouble::of(&error))))
+        }
+        (Asked::Failed(trouble), _) => Asked::Failed(trouble),
+        (Asked::Skipped(_) | Asked::Told(_), _) => Asked::Skipped("it was not asked for"),
+    };
+    found
+}
+
+/// A no of S3 that has several possible reasons.
+pub(in crate::doctor) fn is_denied(trouble: &Trouble) -> bool {
+    matches!(trouble.code.as_deref(), Some("AccessDenied" | "Forbidden"))
+}
+
+/// Of what was unsealed; it is wiped with this function's end.
+fn fingerprint(bytes: Zeroizing<Vec<u8>>) -> Option<Fingerprint> {
+    let text = Zeroizing::new(std::str::from_utf8(&bytes).ok()?.to_owned());
+    Token::new(text).ok().map(|token| token.fingerprint())
+}
+
+fn is_proxied(host: &str, outside: &impl Outside) -> bool {
+    matches!(proxy::way(host, |name| outside.env(name)), Way::Through { .. })
+}

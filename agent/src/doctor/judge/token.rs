@@ -1,0 +1,385 @@
+//! Judgments on the way to the sealed token and on the token itself: metadata service, role, S3, binding,
+//! KMS, clock; and on what earlier runs left in the state.
+
+use super::super::ask::is_denied;
+use super::super::found::{Asked, Date, Machine, Servers};
+use super::super::refused::{Known, ranked};
+use super::super::report::Check;
+use super::machine::ago;
+use super::together;
+use crate::binding;
+use crate::config::Config;
+use crate::facts::InstanceId;
+use crate::state::{Found, State};
+use imprint_core::Class;
+use imprint_core::sealed::Binding;
+use imprint_core::second::Second;
+use imprint_core::settings::written;
+use std::time::Duration;
+
+/// A token that ends sooner is worth a word: the rotator should have replaced it long ago.
+const SOON: Duration = Duration::from_secs(15 * 60);
+
+/// Clocks that are this far apart are kept by nobody, in seconds.
+const DRIFT: u64 = 60;
+
+/// What AWS and TLS do not forgive, in seconds.
+const WRONG: u64 = 300;
+
+pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> Vec<Check> {
+    vec![
+        servers.imds.judged("imds", |_| Check::ok("imds", format!("{} answers", config.imds.as_str()))),
+        instance(machine, servers),
+        host_id(config, servers),
+        profile(servers),
+        credentials(machine, servers),
+        region(config, servers),
+        aws_names(servers),
+        object(config, servers),
+        bucket_owner(config, servers),
+        sealed_token(servers),
+        of_binding("binding", servers, |b| bound(config, machine, servers, b)),
+        of_binding("token-expiry", servers, |b| expiry(now(machine, servers), b)),
+        of_binding("ca", servers, |b| ca(config, b)),
+        of_binding("cidr", servers, |b| cidr(servers, b)),
+        kms(servers),
+        clock(&servers.dates),
+    ]
+}
+
+/// What earlier runs left in the state.
+pub(super) fn history(machine: &Machine, servers: Option<&Servers>) -> Vec<Check> {
+    let state = match &machine.state {
+        Asked::Told(Found::Good(state)) => Some(state.as_ref()),
+        Asked::Told(Found::Missing | Found::Unreadable(_)) | Asked::Failed(_) | Asked::Skipped(_) => None,
+    };
+    vec![last_verify(machine, state), last_failure(machine, state, servers)]
+}
+
+fn instance(machine: &Machine, servers: &Servers) -> Check {
+    const NAME: &str = "instance";
+    let Some(facts) = servers.imds.told() else { return unknown(NAME, &servers.imds) };
+    match &machine.here {
+        Some(here) if here != facts.instance_id.as_str() => Check::failure(
+            NAME,
+            Class::Tampered,
+            format!("the machine says {here}, the metadata service {}", facts.instance_id),
+            "something else answers in the place of the metadata service: see the routes to it",
+        ),
+        Some(_) | None => Check::ok(NAME, facts.instance_id.to_string()),
+    }
+}
+
+fn host_id(config: &Config, servers: &Servers) -> Check {
+    const NAME: &str = "host-id";
+    let Some(facts) = servers.imds.told() else { return unknown(NAME, &servers.imds) };
+    let host = match config.host_id.host_id(facts) {
+        Ok(host) => host,
+        Err(error) => return Check::of(NAME, &error),
+    };
+    let wrong = config.annotations.values().find_map(|template| template.annotation(facts).err());
+    wrong.map_or_else(|| Check::ok(NAME, host.to_string()), |error| Check::of(NAME, &error))
+}
+
+/// The one failure of the role that its instance profile is to blame for has a class of its own.
+fn profile(servers: &Servers) -> Check {
+    const NAME: &str = "profile";
+    match &servers.credentials {
+        Asked::Failed(trouble) if trouble.class == Class::Config => trouble.check(NAME),
+        Asked::Failed(_) => Check::skipped(NAME, "the metadata service does not tell"),
+        Asked::Skipped(because) => Check::skipped(NAME, because),
+        Asked::Told(_) => Check::ok(NAME, "the instance has a role"),
+    }
+}
+
+fn credentials(machine: &Machine, servers: &Servers) -> Check {
+    const NAME: &str = "credentials";
+    match &servers.credentials {
+        Asked::Failed(trouble) if trouble.class == Class::Config => {
+            Check::skipped(NAME, "the instance has no role")
+        }
+        credentials => credentials.judged(NAME, |until| match until {
+            Some(until) if *until <= now(machine, servers) => Check::failure(
+                NAME,
+                Class::Transient,
+                format!("the role's credentials ended at {until}"),
+                "check this machine's clock; the metadata service replaces them by itself",
+            ),
+            Some(until) => Check::ok(NAME, format!("good until {until}")),
+            None => Check::ok(NAME, "without an end"),
+        }),
+    }
+}
+
+fn region(config: &Config, servers: &Servers) -> Check {
+    const NAME: &str = "region";
+    let own = servers.imds.told().and_then(|facts| facts.region.clone());
+    let Some(region) = config.source.region.clone().or(own) else {
+        return unknown(NAME, &servers.imds);
+    };
+    let of_key = config.source.kms_key.as_str().split(':').nth(3);
+    match of_key {
+        Some(of_key) if of_key != region => Check::failure(
+            NAME,
+            Class::Config,
+            format!("bucket and key are looked for in {region}, and the key's ARN says {of_key}"),
+            "set [source] region to where bucket and key are",
+        ),
+        Some(_) | None => Check::ok(NAME, region),
+    }
+}
+
+fn aws_names(servers: &Servers) -> Check {
+    const NAME: &str = "aws-names";
+    let judged = servers.aws_names.iter().map(|(name, addresses)| {
+        addresses.judged(NAME, |count| Check::ok(NAME, format!("{name} resolves to {count}")))
+    });
+    together(NAME, judged.collect())
+}
+
+fn object(config: &Config, servers: &Servers) -> Check {
+    const NAME: &str = "s3-object";
+    let at = format!("{}/{}", config.source.bucket, config.source.object);
+    match &servers.object {
+        Asked::Failed(trouble) if is_denied(trouble) => {
+            if servers.any_owner.told().is_some() {
+                return Check::skipped(NAME, "the bucket is not the configured owner's");
+            }
+            Check::failure(
+                NAME,
+                trouble.class,
+                format!("{at}: S3 denies access, which it also says of what is not there"),
+                "either nothing is published yet (see imprint-rotator status), or this role, the bucket's policy or a VPC endpoint's policy does not allow s3:GetObject on it",
+            )
+        }
+        Asked::Failed(trouble) if trouble.code.as_deref() == Some("NoSuchKey") => Check::failure(
+            NAME,
+            trouble.class,
+            format!("{at}: nothing is published; this role would be told of an object"),
+            "run imprint-rotator rotate, and compare account and host_factory on both sides",
+        ),
+        object => object.judged(NAME, |(size, _)| Check::ok(NAME, format!("{at}: {size} bytes"))),
+    }
+}
+
+fn bucket_owner(config: &Config, servers: &Servers) -> Check {
+    const NAME: &str = "bucket-owner";
+    let Some(owner) = &config.source.bucket_owner else {
+        let detail = "bucket_owner is not set: a bucket of that name is taken from anybody";
+        return Check::warning(NAME, detail, "set [source] bucket_owner to the account that owns the bucket");
+    };
+    match (&servers.object, &servers.any_owner) {
+        (_, Asked::Told(())) => Check::failure(
+            NAME,
+            Class::Config,
+            format!("{} does not belong to {owner}", config.source.bucket),
+            "correct bucket or bucket_owner; a bucket that somebody else made under your name is not to be trusted",
+        ),
+        (Asked::Told(_), _) => Check::ok(NAME, format!("{} belongs to {owner}", config.source.bucket)),
+        (Asked::Failed(_) | Asked::Skipped(_), _) => Check::skipped(NAME, "the object cannot be read"),
+    }
+}
+
+fn sealed_token(servers: &Servers) -> Check {
+    const NAME: &str = "sealed-token";
+    match &servers.object {
+        Asked::Told((_, Ok(binding))) => Check::ok(
+            NAME,
+            format!(
+                "token {}, sealed at {} by {}",
+                binding.fingerprint, binding.issued_at, binding.rotation_id
+            ),
+        ),
+        Asked::Told((_, Err(trouble))) => trouble.check(NAME),
+        Asked::Failed(_) | Asked::Skipped(_) => Check::skipped(NAME, "there is no object"),
+    }
+}
+
+fn of_binding(name: &'static str, servers: &Servers, judge: impl FnOnce(&Binding) -> Check) -> Check {
+    match &servers.object {
+        Asked::Told((_, Ok(binding))) => judge(binding),
+        Asked::Told((_, Err(_))) => Check::skipped(name, "what is published is no sealed token"),
+        Asked::Failed(_) | Asked::Skipped(_) => Check::skipped(name, "there is no object"),
+    }
+}
+
+fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Binding) -> Check {
+    const NAME: &str = "binding";
+    let here = servers.imds.told().map(|facts| facts.instance_id.clone());
+    let here: Option<InstanceId> = here.or_else(|| machine.here.as_deref()?.parse().ok());
+    let Some(here) = here else { return Check::skipped(NAME, "nobody tells which instance this is") };
+    // Its time and its CA have checks of their own.
+    match binding::check(binding, config, &here, binding.issued_at) {
+        Ok(()) | Err(binding::Error::Ca | binding::Error::Expired { .. }) => {}
+        Err(error) => return Check::of(NAME, &error),
+    }
+    let last = match &machine.state {
+        Asked::Told(Found::Good(state)) => state.token_issued_at,
+        Asked::Told(Found::Missing | Found::Unreadable(_)) | Asked::Failed(_) | Asked::Skipped(_) => None,
+    };
+    let host = servers.imds.told().and_then(|facts| config.host_id.host_id(facts).ok());
+    let doubts = host.map(|host| binding::doubts(binding, &host, None, last)).unwrap_or_default();
+    if doubts.is_empty() {
+        Check::ok(NAME, "it is for this agent")
+    } else {
+        Check::warning(NAME, doubts.join("; "), "compare the configurations of rotator and agent")
+    }
+}
+
+fn expiry(now: Second, binding: &Binding) -> Check {
+    const NAME: &str = "token-expiry";
+    let until = binding.expires_at;
+    let hint = "the rotator has not run for long: see its alarm and logs; then check this machine's clock";
+    if until <= now {
+        let detail = format!("it ended at {until}, {} ago", written(now.since(until)));
+        return Check::failure(NAME, Class::Absent, detail, hint);
+    }
+    let detail = format!("good until {until}, for {}", written(until.since(now)));
+    if until <= now.plus(SOON) { Check::warning(NAME, detail, hint) } else { Check::ok(NAME, detail) }
+}
+
+fn ca(config: &Config, binding: &Binding) -> Check {
+    const NAME: &str = "ca";
+    let own = config.ca.as_ref().map(imprint_core::door::CaBundle::digests).unwrap_or_default();
+    if own.is_empty() && binding.ca_sha256.is_empty() {
+        return Check::ok(NAME, "agent and rotator trust the public roots");
+    }
+    let common = own.iter().filter(|digest| binding.ca_sha256.contains(digest)).count();
+    if common == 0 {
+        let detail = format!(
+            "{} certificates here and {} in the binding, none in common",
+            own.len(),
+            binding.ca_sha256.len()
+        );
+        let hint = "give rotator and agent the same CA; while it changes, a bundle with both";
+        return Check::failure(NAME, Class::Tampered, detail, hint);
+    }
+    Check::ok(NAME, format!("{common} certificates in common with the rotator"))
+}
+
+fn cidr(servers: &Servers, binding: &Binding) -> Check {
+    const NAME: &str = "cidr";
+    if binding.cidr.is_empty() {
+        return Check::ok(NAME, "Conjur takes the token from anywhere");
+    }
+    let networks: Vec<String> = binding.cidr.iter().map(ToString::to_string).collect();
+    let networks = networks.join(", ");
+    let own: Vec<String> = servers.addresses.iter().map(ToString::to_string).collect();
+    if own.is_empty() {
+        return Check::skipped(NAME, "this machine's addresses are not known");
+    }
+    let inside = servers.addresses.iter().find(|own| binding.cidr.iter().any(|net| net.contains(*own)));
+    match inside {
+        Some(own) => Check::ok(NAME, format!("{own} is in {networks}")),
+        None => Check::warning(
+            NAME,
+            format!("Conjur takes the token from {networks} alone, and this machine has {}", own.join(", ")),
+            "good only if Conjur sees another address, behind NAT or a balancer; else correct cidr at the rotator",
+        ),
+    }
+}
+
+fn kms(servers: &Servers) -> Check {
+    const NAME: &str = "kms";
+    let Asked::Told((_, Ok(binding))) = &servers.object else {
+        return Check::skipped(NAME, "there is no sealed token");
+    };
+    servers.unsealed.judged(NAME, |fingerprint| {
+        if fingerprint.as_ref() == Some(&binding.fingerprint) {
+            return Check::ok(NAME, "the token opens with the configured key");
+        }
+        Check::failure(
+            NAME,
+            Class::Tampered,
+            "what opens is not the token that the binding names",
+            "something other than the rotator sealed this object: see who may encrypt with the key",
+        )
+    })
+}
+
+fn clock(dates: &[Date]) -> Check {
+    const NAME: &str = "clock";
+    let off = |date: &Date| date.said.unix().abs_diff(date.own.unix());
+    let Some(worst) = dates.iter().max_by_key(|date| off(date)) else {
+        return Check::skipped(NAME, "no server told the time");
+    };
+    let seconds = off(worst);
+    let detail = format!("this machine says {}, {} says {}", worst.own, worst.server, worst.said);
+    let hint = "set this machine's clock (chrony, systemd-timesyncd): AWS and TLS refuse what is signed or checked by a wrong one";
+    if seconds > WRONG {
+        Check::failure(NAME, Class::Config, detail, hint)
+    } else if seconds > DRIFT {
+        Check::warning(NAME, detail, hint)
+    } else {
+        Check::ok(NAME, format!("within {seconds} s of {}", worst.server))
+    }
+}
+
+/// The time, corrected by a server where this machine's is plainly wrong.
+fn now(machine: &Machine, servers: &Servers) -> Second {
+    let wrong = servers.dates.iter().find(|date| date.said.unix().abs_diff(date.own.unix()) > WRONG);
+    wrong.map_or(machine.now, |date| date.said)
+}
+
+fn last_verify(machine: &Machine, state: Option<&State>) -> Check {
+    const NAME: &str = "last-verify";
+    let Some(verify) = state.and_then(|state| state.last_verify.as_ref()) else {
+        return Check::skipped(NAME, "none is recorded");
+    };
+    let detail = format!("{}: {}", ago(machine, verify.at), verify.outcome);
+    if verify.outcome == "ok" {
+        Check::ok(NAME, detail)
+    } else {
+        Check::warning(NAME, detail, "run imprint verify, which says more")
+    }
+}
+
+fn last_failure(machine: &Machine, state: Option<&State>, servers: Option<&Servers>) -> Check {
+    const NAME: &str = "last-failure";
+    let Some(failure) = state.and_then(|state| state.last_failure.as_ref()) else {
+        return Check::ok(NAME, "none since the identity was proved");
+    };
+    let detail = format!("{}: {} ({})", ago(machine, failure.at), failure.what, failure.class);
+    let hint = failure.hint.clone().unwrap_or_else(|| "run imprint enroll".to_owned());
+    let Some(refused) = refused_token(&failure.what) else { return Check::warning(NAME, detail, &hint) };
+    let published = match servers.map(|servers| &servers.object) {
+        Some(Asked::Told((_, Ok(binding)))) => Some(binding),
+        Some(Asked::Told((_, Err(_))) | Asked::Failed(_) | Asked::Skipped(_)) | None => None,
+    };
+    let addresses = servers.map(|servers| servers.addresses.as_slice()).unwrap_or_default();
+    let now = servers.map_or(machine.now, |servers| now(machine, servers));
+    let reasons = ranked(&Known { refused, published, addresses, now });
+    let reasons: Vec<&str> = reasons.iter().map(super::super::refused::Reason::as_str).collect();
+    let hint = format!("Conjur does not say why; possible, the most likely first: {}", reasons.join("; "));
+    Check::warning(NAME, detail, &hint)
+}
+
+/// The fingerprint in a recorded refusal; a test holds it against the error's own words.
+fn refused_token(what: &str) -> Option<&str> {
+    let (_, rest) = what.split_once("Conjur does not take the token ")?;
+    rest.split([':', ' ']).next()
+}
+
+fn unknown<T>(name: &'static str, of: &Asked<T>) -> Check {
+    match of {
+        Asked::Skipped(because) => Check::skipped(name, because),
+        Asked::Failed(_) | Asked::Told(_) => Check::skipped(name, "the metadata service does not answer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::enroll;
+    use imprint_core::error::chain;
+    use imprint_core::token::Fingerprint;
+
+    #[test]
+    fn a_refusal_is_known_by_its_words() {
+        let fingerprint = Fingerprint::of(b"token");
+        let source = crate::enroll::tests::scene::status(401).into();
+        let error = enroll::Error::TokenRefused { fingerprint: fingerprint.clone(), source };
+        assert_eq!(refused_token(&chain(&error)), Some(fingerprint.as_str()));
+        assert_eq!(refused_token("something else"), None);
+    }
+}
