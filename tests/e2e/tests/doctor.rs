@@ -204,8 +204,15 @@ fn the_hop_limit_of_the_metadata_service() {
     let (checks, code) = examined(&site, &machine, &[], &[]);
     assert_eq!(names(&checks, "failure"), ["imds"]);
     // In a container the silence has that reason; elsewhere it may pass.
-    assert!(matches!((checks["imds"]["class"].as_str(), code), (Some("config"), 78) | (Some("transient"), 75)));
-    assert!(checks["imds"]["hint"].as_str().unwrap().contains("HttpPutResponseHopLimit"), "{}", checks["imds"]);
+    assert!(matches!(
+        (checks["imds"]["class"].as_str(), code),
+        (Some("config"), 78) | (Some("transient"), 75)
+    ));
+    assert!(
+        checks["imds"]["hint"].as_str().unwrap().contains("HttpPutResponseHopLimit"),
+        "{}",
+        checks["imds"]
+    );
     for skipped in ["profile", "s3-object", "kms"] {
         assert_eq!(checks[skipped]["outcome"], "skipped", "{skipped}");
     }
