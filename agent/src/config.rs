@@ -135,9 +135,9 @@ impl Classified for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Missing(_) => Some("write it, or name another file with --config"),
-            Self::Open { .. } => {
-                Some("take that away with chmod go-w: anybody who may write it decides where secrets go")
-            }
+            Self::Open { .. } => Some(
+                "give it to root and take that away (chown root, chmod go-w): whoever may write it decides where secrets go",
+            ),
             Self::Problems { .. } | Self::Text(_) => {
                 Some("mend the file; the config.toml that comes with imprint explains every setting")
             }
@@ -184,7 +184,7 @@ impl Config {
             .map_err(Error::Storage)?
             .ok_or_else(|| Error::Missing(path.to_owned()))?;
         if rustix::process::geteuid().is_root()
-            && let Some(by) = open_to(stat.st_mode, stat.st_gid)
+            && let Some(by) = open_to(stat.st_mode, stat.st_uid, stat.st_gid)
         {
             return Err(Error::Open { path: path.to_owned(), by });
         }
@@ -272,9 +272,11 @@ impl Source {
     }
 }
 
-/// Who beside its owner and root's group may write a file.
-const fn open_to(mode: u32, group: u32) -> Option<&'static str> {
-    if mode & 0o002 != 0 {
+/// Who beside root and root's group may write a file.
+const fn open_to(mode: u32, owner: u32, group: u32) -> Option<&'static str> {
+    if owner != 0 {
+        Some("its owner, who is not root")
+    } else if mode & 0o002 != 0 {
         Some("everybody")
     } else if mode & 0o020 != 0 && group != 0 {
         Some("its group")

@@ -7,7 +7,7 @@
 
 use log::{Level, LevelFilter, Log, Metadata, Record, kv};
 use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
@@ -51,11 +51,17 @@ const QUEUE: usize = 256;
 /// The longest that the end of the program waits for the journal.
 const FLUSH: Duration = Duration::from_millis(200);
 
+/// Where systemd's journal listens. Source: systemd's "Native Journal Protocol".
+const SOCKET: &str = "/run/systemd/journal/socket";
+
 /// Starts logging, at `level` and above. Where there is neither a journal nor a standard error,
 /// lines are lost.
 pub fn start(level: LevelFilter) {
-    let journal = JournalLog::new().ok().map(|journal| journal.with_syslog_identifier("imprint".to_owned()));
-    let journal = journal.and_then(|journal| Queued::start(journal).ok());
+    // Opened on the thread that feeds it: the logger sends something to try the socket, and that too waits
+    // for ever when nobody reads.
+    let is_there = std::fs::symlink_metadata(SOCKET).is_ok_and(|file| file.file_type().is_socket());
+    let open = || Some(JournalLog::new().ok()?.with_syslog_identifier("imprint".to_owned()));
+    let journal = is_there.then(|| Queued::start(open).ok()).flatten();
     let outlets = Outlets { stderr: journal.is_none() || !is_under_systemd(), journal };
     if log::set_boxed_logger(Box::new(outlets)).is_ok() {
         log::set_max_level(level);
@@ -154,12 +160,13 @@ struct Queued {
 }
 
 impl Queued {
-    fn start(sink: impl Log + 'static) -> std::io::Result<Self> {
+    /// `open` is called on the thread; without a sink, lines are lost.
+    fn start<S: Log + 'static>(open: impl FnOnce() -> Option<S> + Send + 'static) -> std::io::Result<Self> {
         let (to, from) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("journal".to_owned())
             .stack_size(128 * 1024)
-            .spawn(move || drain(&sink, &from))?;
+            .spawn(move || open().map(|sink| drain(&sink, &from)))?;
         Ok(Self { to, lost: AtomicUsize::new(0) })
     }
 
@@ -256,6 +263,11 @@ mod tests {
         fn flush(&self) {}
     }
 
+    fn started(gated: &Gated) -> std::io::Result<Queued> {
+        let sink = gated.clone();
+        Queued::start(move || Some(sink))
+    }
+
     fn say(to: &dyn Log, target: &str, text: &str) {
         let fields = [("MESSAGE_ID", "x"), ("host_id", "app/web")];
         let record = |args| to.log(&Record::builder().target(target).key_values(&fields).args(args).build());
@@ -265,7 +277,7 @@ mod tests {
     #[test]
     fn lines_arrive_in_order_with_their_fields() {
         let gated = Gated::default();
-        let queued = Queued::start(gated.clone()).unwrap();
+        let queued = started(&gated).unwrap();
         for n in 0..200 {
             say(&queued, "imprint", &n.to_string());
         }
@@ -278,7 +290,7 @@ mod tests {
     #[test]
     fn a_journal_that_stops_reading_blocks_nobody_and_what_is_lost_is_said() {
         let gated = Gated::default();
-        let queued = Queued::start(gated.clone()).unwrap();
+        let queued = started(&gated).unwrap();
         let closed = gated.0.lock().unwrap();
         // One line is in the thread's hands, the queue is full, the rest is lost; no call waits.
         for n in 0..2 * QUEUE {

@@ -11,6 +11,7 @@
 mod place;
 
 mod disks;
+mod journal;
 
 use imprint_e2e::{Machine, Ran};
 use place::{no_secret, published};

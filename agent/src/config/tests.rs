@@ -382,7 +382,8 @@ fn the_file_itself() {
 fn who_may_write_it() {
     use std::os::unix::fs::PermissionsExt as _;
     let check = |mode: u32, group: u32, expect: Option<&str>| {
-        assert_eq!(open_to(mode, group), expect, "{mode:o} {group}");
+        assert_eq!(open_to(mode, 0, group), expect, "{mode:o} {group}");
+        assert_eq!(open_to(mode, 1000, group), Some("its owner, who is not root"));
     };
     check(0o100_600, 50, None);
     check(0o100_644, 50, None);

@@ -33,3 +33,25 @@ fn neither_program_leaves_a_core_dump() {
     site.stack.conjur.inject(Fault::on("authenticate", FaultKind::Hang).forever());
     check(&mut site.rotator(&["rotate"]), || !site.stack.conjur.log().is_empty());
 }
+
+#[test]
+fn a_failed_boot_leaves_one_line_on_the_console_that_tells_no_secret() {
+    let site = published();
+    let machine = site.machine("web");
+    let console = machine.path("console");
+    imprint_e2e::write(&console, 0o600, "");
+    machine
+        .set_config(&machine.config().replace("[system]\n", &format!("[system]\nconsole = {console:?}\n")));
+    let told = |code| {
+        let ran = imprint_e2e::Ran::of(&mut machine.imprint(&["enroll"])).expect(code);
+        let text = fs::read_to_string(&console).unwrap();
+        imprint_e2e::write(&console, 0o600, "");
+        crate::no_secret(&site, &[&text, &ran.err]);
+        text
+    };
+    site.stack.conjur.inject(Fault::status("redeem", 403, ""));
+    let text = told(77);
+    assert_eq!(text.matches("\r\n").count(), 1, "{text:?}");
+    assert!(text.starts_with("imprint: cannot enroll: ") && text.contains("(refused); hint: "), "{text:?}");
+    assert_eq!(told(0), "");
+}

@@ -1,0 +1,88 @@
+//! systemd's journal, played by a socket of ours under its name: it gets fields and message ids, and when
+//! it stops reading nobody waits for it.
+
+use crate::{Ran, in_namespace, no_secret, published};
+use std::io::ErrorKind;
+use std::os::unix::net::UnixDatagram;
+
+/// Puts the socket of the test in the place of the journal's.
+const AS_JOURNAL: &str =
+    "mount -t tmpfs none /run; mkdir -p /run/systemd/journal; touch /run/systemd/journal/socket
+    mount --bind $root/journal /run/systemd/journal/socket
+    set -- timeout 60 \"$@\"";
+
+/// What the socket was told, each field as `KEY=value`.
+fn read(socket: &UnixDatagram) -> String {
+    let mut told = String::new();
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(length) = socket.recv(&mut bytes) {
+        fields(&bytes[..length], &mut told);
+    }
+    told
+}
+
+/// Source: systemd's "Native Journal Protocol": `KEY=value`, or a key, the value's length in eight bytes,
+/// and the value.
+fn fields(mut bytes: &[u8], told: &mut String) {
+    while let Some(end) = bytes.iter().position(|b| *b == b'\n') {
+        let (line, rest) = (&bytes[..end], &bytes[end + 1..]);
+        if line.contains(&b'=') {
+            told.push_str(&String::from_utf8_lossy(line));
+            bytes = rest;
+        } else {
+            let (length, value) = rest.split_at(8);
+            let length = usize::try_from(u64::from_le_bytes(length.try_into().unwrap())).unwrap();
+            told.push_str(&format!(
+                "{}={}",
+                String::from_utf8_lossy(line),
+                String::from_utf8_lossy(&value[..length])
+            ));
+            bytes = &value[length + 1..];
+        }
+        told.push('\n');
+    }
+}
+
+#[test]
+#[ignore = "needs root: make test-root"]
+fn a_journal_gets_fields_and_one_that_stops_reading_holds_nothing_up() {
+    let site = published();
+    let machine = site.machine("web");
+    let path = machine.path("journal");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let run =
+        |arguments: &[&str]| Ran::of(&mut in_namespace(&machine, AS_JOURNAL, &machine.imprint(arguments)));
+
+    let enrolled = run(&["enroll"]).expect(0);
+    let told = read(&socket);
+    for field in [
+        "MESSAGE_ID=6f1ed8a3c2b74e0c9d1f3a5b7c9e2d40\n",
+        &format!("HOST_ID={}\n", machine.host_id()),
+        "SYSLOG_IDENTIFIER=imprint\n",
+        "PRIORITY=",
+    ] {
+        assert!(told.contains(field), "{field:?} is not in\n{told}");
+    }
+    std::fs::remove_file(machine.path("etc/conjur.identity")).unwrap();
+    site.stack.conjur.inject(imprint_stack::fault::Fault::status("redeem", 403, ""));
+    let refused = run(&["enroll"]).expect(77);
+    let failed = read(&socket);
+    for field in ["MESSAGE_ID=6f1ed8a3c2b74e0c9d1f3a5b7c9e2d41\n", "CLASS=refused\n", "HINT="] {
+        assert!(failed.contains(field), "{field:?} is not in\n{failed}");
+    }
+    no_secret(&site, &[&told, &failed, &enrolled.err, &refused.err]);
+
+    // Full, and nobody reads.
+    let filler = UnixDatagram::unbound().unwrap();
+    filler.set_nonblocking(true).unwrap();
+    let full = loop {
+        if let Err(error) = filler.send_to(b"MESSAGE=x\n", &path) {
+            break error;
+        }
+    };
+    assert_eq!(full.kind(), ErrorKind::WouldBlock);
+    let stuck = run(&["enroll"]).expect(0);
+    assert!(stuck.out.contains("is enrolled; its identity is in"), "{}", stuck.out);
+    assert!(!read(&socket).contains("HOST_ID="), "somebody read after all");
+}
