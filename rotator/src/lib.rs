@@ -25,7 +25,7 @@ use std::process::ExitCode;
 #[must_use]
 pub fn main() -> ExitCode {
     // Before anything is read that could be a secret. Where it is not allowed, a rotation is worth more.
-    let _core_dumps_stay = imprint_core::dumps::forbid();
+    let _core_dumps_stay = imprint_core::process::close();
     // One thread is enough for work that waits for servers.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

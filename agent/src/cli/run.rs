@@ -9,8 +9,8 @@ use crate::status::Status;
 use crate::step::Wishes;
 use crate::{console, doctor, notify, store, verify};
 use clap::Parser as _;
-use imprint_core::dumps;
 use imprint_core::error::chain;
+use imprint_core::process;
 use imprint_core::second::Second;
 use imprint_core::{Class, Classified};
 use log::LevelFilter;
@@ -27,7 +27,7 @@ type Configured = Result<Config, config::Error>;
 /// Runs the command line of this process.
 pub(crate) fn run() -> ExitCode {
     // Before anything is read that could be a secret.
-    let dumps = dumps::forbid();
+    let closed = process::close();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -41,7 +41,7 @@ pub(crate) fn run() -> ExitCode {
         }
     };
     journal::start(if cli.verbose { LevelFilter::Debug } else { LevelFilter::Info });
-    if let Err(error) = dumps {
+    if let Err(error) = closed {
         log::warn!(target: "imprint", "core dumps cannot be forbidden: {error}");
     }
     let end = start(&cli);

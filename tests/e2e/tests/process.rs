@@ -11,7 +11,8 @@ fn check(command: &mut Command, waits: impl Fn() -> bool) {
     while !waits() && child.try_wait().unwrap().is_none() {
         std::thread::yield_now();
     }
-    let limits = fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    let of = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", child.id()));
+    let (limits, status) = (of("limits"), of("status"));
     let ended = child.try_wait().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -20,10 +21,11 @@ fn check(command: &mut Command, waits: impl Fn() -> bool) {
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     let values: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(values, ["0", "0"], "{core}");
+    assert!(status.unwrap().lines().any(|line| line == "Umask:\t0077"));
 }
 
 #[test]
-fn neither_program_leaves_a_core_dump() {
+fn neither_program_leaves_a_core_dump_or_an_open_file() {
     let site = published();
     let machine = site.machine("web");
     machine.imds.inject(Fault::on("imds:token", FaultKind::Hang).forever());
