@@ -5,7 +5,7 @@ mod run;
 
 pub(crate) use run::run;
 
-use crate::config::DEFAULT_PATH;
+use crate::config::{DEFAULT_PATH, TokenFrom};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::Class;
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
@@ -85,6 +85,7 @@ enum Command {
             ("imprint enroll", "enroll, trying for as long as the configuration says"),
             ("imprint enroll --deadline 2m", "the same, for two minutes at most"),
             ("imprint enroll --dry-run", "say what would be done, and whether it would work"),
+            ("imprint enroll --token-from stdin", "with a token that another program hands over"),
         ],
         "enrolled, or nothing to do",
         &EVERY_CLASS,
@@ -102,6 +103,29 @@ enum Command {
         /// Replace a key that Conjur does not take any more, however often that was.
         #[arg(long)]
         again: bool,
+        /// Take the token from stdin, file:PATH or credential:NAME in the place of [source].
+        #[arg(long, value_name = "WHERE")]
+        token_from: Option<TokenFrom>,
+    },
+    /// Show which facts of this machine a token can be sealed with
+    ///
+    /// It asks nobody but, on EC2, the metadata service for the image. Values are printed with --reveal
+    /// alone: together they open what is sealed with them.
+    #[command(verbatim_doc_comment, after_help = more("facts"), after_long_help = after(
+        &[
+            ("imprint facts", "their names, whether each is there, and who may read it"),
+            ("imprint facts --json --reveal", "what imprint-rotator seal --client-data takes; keep it closed"),
+        ],
+        "they are told",
+        &[(Class::Usage, ""), (Class::Bug, ""), (Class::Config, "")],
+    ))]
+    Facts {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Print the values too.
+        #[arg(long)]
+        reveal: bool,
     },
     /// Replace this host's API key
     ///
@@ -191,6 +215,10 @@ mod tests {
         check("imprint enroll --config /x", true);
         check("imprint status --json", true);
         check("imprint doctor --json --offline", true);
+        check("imprint enroll --token-from stdin", true);
+        check("imprint enroll --token-from file:/run/token", true);
+        check("imprint enroll --token-from 3q2kzdp1tgn5vx1mf7y5e3v8a9w3h0r2c1b6j4s8n7k5m2p0q", false);
+        check("imprint facts --json --reveal", true);
         check("imprint verify", true);
         check("imprint enroll --dry-run --take-over --again", true);
         check("imprint rotate-key --deadline 1m", true);

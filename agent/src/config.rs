@@ -7,18 +7,19 @@
 
 mod files;
 mod kinds;
+mod source;
 
 pub use files::Files;
 pub use kinds::{AbsolutePath, Endpoint, InstanceFrom, KmsKey, ReEnroll};
+pub use source::{Kms, Opener, S3, Source, TokenFrom};
 
 use crate::template::Template;
 use imprint_core::door::CaBundle;
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
-use imprint_core::sealed::layer_key;
 use imprint_core::second::Second;
 use imprint_core::settings::{self, Problems, Table, duration, text};
 use imprint_core::{Class, Classified};
-use kinds::{AccountId, BucketName, ObjectKey, Region, VariableId};
+use kinds::VariableId;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,8 +61,8 @@ pub struct Config {
     pub re_enroll_lifted_at: Option<Second>,
     /// What tells which instance this is.
     pub instance: InstanceFrom,
-    /// Where the sealed token is.
-    pub source: Source,
+    /// Where the token comes from, in the order in which they are tried; one at least.
+    pub sources: Vec<Source>,
     /// What is written, and where.
     pub files: Files,
     /// The metadata service.
@@ -72,23 +73,6 @@ pub struct Config {
     pub machine_id: PathBuf,
     /// Where one line is written when an enrollment fails; `None` for nowhere.
     pub console: Option<PathBuf>,
-}
-
-/// Where the sealed token is published.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Bucket.
-    pub bucket: String,
-    /// The account that must own the bucket; `None` for any.
-    pub bucket_owner: Option<String>,
-    /// Key of the object.
-    pub object: String,
-    /// The one key that may unseal it.
-    pub kms_key: KmsKey,
-    /// Region of bucket and key; `None` for the instance's.
-    pub region: Option<String>,
-    /// Certificates to trust beside the public ones: of a proxy that opens TLS.
-    pub ca: Option<CaBundle>,
 }
 
 /// Why there is no configuration.
@@ -175,6 +159,12 @@ impl Outside for Machine {
 }
 
 impl Config {
+    /// The first source in a bucket, if there is one.
+    #[must_use]
+    pub fn s3(&self) -> Option<&S3> {
+        self.sources.iter().find_map(|source| if let Source::S3(s3) = source { Some(s3) } else { None })
+    }
+
     /// Reads the file at `path`.
     ///
     /// # Errors
@@ -213,8 +203,7 @@ impl Config {
         let re_enroll = root.or("re_enroll", text::<ReEnroll>, ReEnroll::Daily);
         let re_enroll_lifted_at = root.optional("re_enroll_lifted_at", text::<Second>);
         let annotations = annotations(root);
-        let source =
-            Source::take(&mut root.section("source"), outside, account.as_ref(), host_factory.as_ref());
+        let sources = Source::all(root, outside, account.as_ref(), host_factory.as_ref());
         let files = Files::take(&mut root.section("files"), outside);
         let imds = imds(&mut root.section("imds"), outside);
         let mut system = root.section("system");
@@ -237,37 +226,12 @@ impl Config {
             re_enroll: re_enroll?,
             re_enroll_lifted_at,
             instance: instance?,
-            source: source?,
+            sources: sources?,
             files: files?,
             imds: imds?,
             sys_root: sys_root?.0,
             machine_id: machine_id?.0,
             console: console.map(|path| path.0),
-        })
-    }
-}
-
-impl Source {
-    fn take(
-        table: &mut Table<'_>,
-        outside: &impl Outside,
-        account: Option<&Account>,
-        factory: Option<&FactoryId>,
-    ) -> Option<Self> {
-        let bucket = table.required("bucket", text::<BucketName>);
-        let bucket_owner = table.optional("bucket_owner", text::<AccountId>);
-        let kms_key = table.required("kms_key", text::<KmsKey>);
-        let region = table.optional("region", text::<Region>);
-        let object = table.optional("object", text::<ObjectKey>).map(|key| key.0);
-        let ca = bundle(table, outside);
-        let default = || Some(layer_key(account?, factory?));
-        Some(Self {
-            bucket: bucket?.0,
-            bucket_owner: bucket_owner.map(|id| id.0),
-            object: object.or_else(default)?,
-            kms_key: kms_key?,
-            region: region.map(|region| region.0),
-            ca: ca?,
         })
     }
 }

@@ -7,20 +7,23 @@ mod error;
 
 pub use error::Error;
 
-use crate::config::{Config, InstanceFrom};
+use crate::config::{Config, InstanceFrom, Kms, S3, Source};
 use crate::facts::{self, Facts, Needs};
 use crate::imds::Imds;
+use crate::source;
 use imprint_core::aws::{self, Aws, Clock};
 use imprint_core::conjur::{Conjur, Health, Redeemed};
-use imprint_core::door::{Door, Trust};
+use imprint_core::door::{CaBundle, Door, Trust};
 use imprint_core::name::HostId;
 use imprint_core::sealed::SealedToken;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Token};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
@@ -46,11 +49,17 @@ pub trait Effects {
     /// The instance metadata service: who this instance is. No permission.
     async fn facts(&self, needs: &Needs) -> Result<Facts, Error>;
 
-    /// `s3:GetObject` on the configured object, with the instance's role.
-    async fn fetch(&self) -> Result<Vec<u8>, Error>;
+    /// The image that this EC2 instance was made from, of the instance metadata service. No permission.
+    async fn image(&self) -> Result<String, Error>;
 
-    /// `kms:Decrypt` with the configured key and the binding as encryption context.
-    async fn unseal(&self, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error>;
+    /// Standard input, of which there is one reading: what was read is given again.
+    fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, source::Error>;
+
+    /// `s3:GetObject` on a configured object, with the instance's role.
+    async fn fetch(&self, from: &S3) -> Result<Vec<u8>, Error>;
+
+    /// `kms:Decrypt` with a configured key and the binding as encryption context.
+    async fn unseal(&self, with: &Kms, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error>;
 
     /// Conjur `POST /host_factories/hosts` at the leader: the token allows it.
     async fn redeem(
@@ -85,7 +94,16 @@ pub struct Real<'a> {
     /// The region of the identity document, once it was read.
     region: RefCell<Option<String>>,
     region_told: Notify,
-    aws: OnceCell<Aws>,
+    /// The clients for S3 and KMS: one for each region, of which there is one in all but the worst case.
+    aws: Mutex<Vec<Rc<Regional>>>,
+    given: RefCell<Option<Zeroizing<Vec<u8>>>>,
+}
+
+/// A region's clients, and what they sign with.
+struct Regional {
+    region: String,
+    trusted: Vec<String>,
+    aws: Aws,
     role: Cell<Role>,
 }
 
@@ -127,8 +145,8 @@ impl<'a> Real<'a> {
             leader,
             region: RefCell::default(),
             region_told: Notify::new(),
-            aws: OnceCell::new(),
-            role: Cell::new(Role::Unknown),
+            aws: Mutex::default(),
+            given: RefCell::default(),
         })
     }
 
@@ -139,50 +157,60 @@ impl<'a> Real<'a> {
         }
     }
 
-    fn region(&self) -> Option<String> {
-        self.config.source.region.clone().or_else(|| self.region.borrow().clone())
+    fn region(&self, kms: &Kms) -> Option<String> {
+        kms.region.clone().or_else(|| self.region.borrow().clone())
     }
 
-    /// The clients for S3 and KMS, made once.
-    async fn aws(&self, region: &str) -> Result<&Aws, Error> {
-        let make = async || {
-            let trust = self.config.source.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
-            Ok(Aws::on_instance(region, &trust, &self.clock).await?)
-        };
-        self.aws.get_or_try_init(make).await
+    /// The clients for S3 and KMS in a region, made once.
+    async fn aws(&self, region: &str, kms: &Kms) -> Result<Rc<Regional>, Error> {
+        let trusted = kms.ca.as_ref().map(CaBundle::digests).unwrap_or_default();
+        let mut made = self.aws.lock().await;
+        if let Some(one) = made.iter().find(|one| one.region == region && one.trusted == trusted) {
+            return Ok(Rc::clone(one));
+        }
+        let trust = kms.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
+        let aws = Aws::on_instance(region, &trust, &self.clock).await?;
+        let one =
+            Rc::new(Regional { region: region.to_owned(), trusted, aws, role: Cell::new(Role::Unknown) });
+        made.push(Rc::clone(&one));
+        Ok(one)
     }
 
     /// The same with the role's credentials, which are asked for once, and again when they are about to
     /// expire or were not taken.
-    async fn role(&self) -> Result<&Aws, Error> {
+    async fn role(&self, kms: &Kms) -> Result<Rc<Regional>, Error> {
         const MARGIN: Duration = Duration::from_secs(60);
-        let region = match self.region() {
+        let region = match self.region(kms) {
             Some(region) => region,
             None => self.facts(&Needs::default()).await?.region.ok_or(aws::Error::NoRegion)?,
         };
-        let aws = self.aws(&region).await?;
-        let good = match self.role.get() {
+        let regional = self.aws(&region, kms).await?;
+        let good = match regional.role.get() {
             Role::Unknown => false,
             Role::Held(until) => until.is_none_or(|until| until > self.now().plus(MARGIN)),
         };
         if !good {
             let credentials = self.imds.credentials().await?;
-            aws.hold(&credentials);
-            self.role.set(Role::Held(credentials.expires_at));
+            regional.aws.hold(&credentials);
+            regional.role.set(Role::Held(credentials.expires_at));
         }
-        Ok(aws)
+        Ok(regional)
+    }
+
+    /// What a failure of AWS means at this point of the run.
+    fn judged_of<T>(&self, role: &Regional, end: Result<T, aws::Error>) -> Result<T, Error> {
+        let end = end.map_err(Error::from);
+        if end.as_ref().is_err_and(error::wants_new_credentials) {
+            role.role.set(Role::Unknown);
+        }
+        self.judged(end)
     }
 
     /// What a failure means at this point of the run; see [`error::unsettled`].
     fn judged<T>(&self, end: Result<T, Error>) -> Result<T, Error> {
-        end.map_err(|error| {
-            if error::wants_new_credentials(&error) {
-                self.role.set(Role::Unknown);
-            }
-            match error::unsettled(&error, self.start.elapsed(), self.config.deadline) {
-                Some(why) => Error::Unsettled { why, source: Box::new(error) },
-                None => error,
-            }
+        end.map_err(|error| match error::unsettled(&error, self.start.elapsed(), self.config.deadline) {
+            Some(why) => Error::Unsettled { why, source: Box::new(error) },
+            None => error,
         })
     }
 }
@@ -199,14 +227,16 @@ impl Effects for Real<'_> {
             }
         };
         let aws = async {
+            // The source that is tried first; the others are for worse days.
+            let Some(Source::S3(s3)) = self.config.sources.first() else { return };
             let region = loop {
-                match self.region() {
+                match self.region(&s3.kms) {
                     Some(region) => break region,
                     None => self.region_told.notified().await,
                 }
             };
-            if let Ok(aws) = self.aws(&region).await {
-                aws.open(&self.config.source.bucket).await;
+            if let Ok(regional) = self.aws(&region, &s3.kms).await {
+                regional.aws.open(&s3.bucket).await;
             }
         };
         tokio::join!(self.leader.open(), follower, aws);
@@ -222,16 +252,34 @@ impl Effects for Real<'_> {
         Ok(facts)
     }
 
-    async fn fetch(&self) -> Result<Vec<u8>, Error> {
-        let source = &self.config.source;
-        let bucket = self.role().await?.bucket(&source.bucket, source.bucket_owner.as_deref());
-        self.judged(bucket.get(&source.object).await.map(|object| object.bytes).map_err(Error::from))
+    async fn image(&self) -> Result<String, Error> {
+        Ok(self.imds.image().await?)
     }
 
-    async fn unseal(&self, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error> {
-        let (key, context) = (self.config.source.kms_key.as_str(), sealed.binding().context());
-        let kms = self.role().await?.kms();
-        self.judged(kms.decrypt(key, sealed.ciphertext(), &context).await.map_err(Error::from))
+    fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, source::Error> {
+        if let Some(given) = &*self.given.borrow() {
+            return Ok(given.clone());
+        }
+        // Reserved at once: growing would leave copies behind.
+        let mut given = Zeroizing::new(Vec::with_capacity(source::LARGEST + 1));
+        let most = u64::try_from(source::LARGEST).unwrap_or(u64::MAX).saturating_add(1);
+        std::io::stdin().lock().take(most).read_to_end(&mut given).map_err(source::Error::Stdin)?;
+        self.given.replace(Some(given.clone()));
+        Ok(given)
+    }
+
+    async fn fetch(&self, from: &S3) -> Result<Vec<u8>, Error> {
+        let role = self.role(&from.kms).await?;
+        let bucket = role.aws.bucket(&from.bucket, from.bucket_owner.as_deref());
+        let got = bucket.get(&from.object).await;
+        self.judged_of(&role, got.map(|object| object.bytes))
+    }
+
+    async fn unseal(&self, with: &Kms, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let role = self.role(with).await?;
+        let opened =
+            role.aws.kms().decrypt(with.key.as_str(), sealed.ciphertext(), &sealed.binding().context()).await;
+        self.judged_of(&role, opened)
     }
 
     async fn redeem(

@@ -185,6 +185,16 @@ impl Imds {
         Ok(facts)
     }
 
+    /// The image that the instance was made from; one request.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn image(&self) -> Result<String, Error> {
+        let path = "/latest/meta-data/ami-id";
+        let image = self.must(path).await?;
+        Ok(reply::line(&image).map_err(form(path))?.to_owned())
+    }
+
     /// The credentials of the instance's role; two requests.
     ///
     /// # Errors

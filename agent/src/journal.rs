@@ -23,6 +23,8 @@ pub mod event {
     pub const NOTHING_TO_DO: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d42";
     /// The image was cloned: the parent's identity was removed.
     pub const PARENTS_IDENTITY_REMOVED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d43";
+    /// A source gives no token, and the next one is tried.
+    pub const NEXT_SOURCE: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4e";
     /// Something about the token is odd, and no reason to refuse it.
     pub const DOUBT: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d44";
     /// A redeem replaced the key of a host that existed.

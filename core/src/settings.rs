@@ -140,6 +140,12 @@ impl<'a> Table<'a> {
         self.find_in(key).is_some()
     }
 
+    /// Whether the table has this key as a list, such as sections `[[key]]`.
+    #[must_use]
+    pub fn is_list(&self, key: &str) -> bool {
+        matches!(self.find_in(key), Some((_, DeValue::Array(_))))
+    }
+
     /// A setting that may be left out. Also `None` when it is wrong, which is then noted.
     pub fn optional<T>(&mut self, key: &'static str, kind: impl Fn(&Value<'_>) -> Read<T>) -> Option<T> {
         let (span, value) = self.find(key)?;

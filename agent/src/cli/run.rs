@@ -1,10 +1,11 @@
 //! What the command line does: parse, run, tell. Nothing else in the agent prints.
 
 use super::{Cli, Command};
-use crate::config::{self, Config, Machine};
+use crate::config::{self, Config, DEFAULT_PATH, Machine, Source, TokenFrom};
 use crate::effects::Real;
 use crate::enroll::{self, Outcome, Rehearsed, Rotated};
 use crate::journal::{self, event};
+use crate::machine_facts::{self, Shown};
 use crate::status::Status;
 use crate::step::Wishes;
 use crate::{console, doctor, notify, store, verify};
@@ -56,10 +57,11 @@ fn start(cli: &Cli) -> Result<(), Class> {
     let config = Config::load(&cli.config, &Machine);
     match &cli.command {
         Command::Doctor { json, offline } => doctor(&cli.config, &config, *json, *offline),
-        Command::Enroll { deadline, dry_run, take_over, again } => {
+        Command::Enroll { deadline, dry_run, take_over, again, token_from } => {
             let wishes = Wishes { again: *again, take_over: *take_over };
-            enroll(config, *deadline, wishes, *dry_run)
+            enroll(config, *deadline, wishes, *dry_run, token_from.as_ref())
         }
+        Command::Facts { json, reveal } => facts(config, *json, *reveal),
         Command::RotateKey { deadline } => rotate_key(config, *deadline),
         Command::Status { json } => status(config, *json),
         Command::Verify { deadline, re_enroll } => verify(config, *deadline, *re_enroll),
@@ -77,13 +79,17 @@ fn enroll(
     deadline: Option<Duration>,
     wishes: Wishes,
     dry_run: bool,
+    token_from: Option<&TokenFrom>,
 ) -> Result<(), Class> {
     let what = (if dry_run { "would not enroll" } else { "cannot enroll" }, event::FAILED);
     // A rehearsal is a person's business, and no boot's.
     let automatic = || console::automatic().filter(|_| !dry_run);
     let config = config.map_err(|e| fail(what, &e, automatic().as_deref()))?;
     let console = config.console.clone().filter(|_| !dry_run).or_else(automatic);
-    let config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
+    let mut config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
+    if let Some(from) = token_from {
+        config.sources = vec![Source::named(from, &config.sources, &Machine)];
+    }
     let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
     let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
     if dry_run {
@@ -96,6 +102,18 @@ fn enroll(
     let said = enrolled(&config, &end);
     notify::ready(&said);
     say(&said);
+    Ok(())
+}
+
+fn facts(config: Configured, json: bool, reveal: bool) -> Result<(), Class> {
+    let config = match config {
+        Ok(config) => Some(config),
+        // A token is sealed for a machine before anything is configured there.
+        Err(config::Error::Missing(path)) if path == Path::new(DEFAULT_PATH) => None,
+        Err(error) => return Err(fail(("cannot tell the facts", event::FAILED), &error, None)),
+    };
+    let shown = Shown::new(block_on(machine_facts::asked(config.as_ref()))?, reveal);
+    say(&if json { shown.to_json() } else { shown.to_string() });
     Ok(())
 }
 
@@ -157,7 +175,7 @@ fn verify(config: Configured, deadline: Option<Duration>, re_enroll: bool) -> Re
             let _told = fail(what, &error, None);
             drop(real);
             // Whether it may be replaced, the rule of once a day decides, in `enroll`.
-            return enroll(Ok(loaded), deadline, Wishes::default(), false);
+            return enroll(Ok(loaded), deadline, Wishes::default(), false, None);
         }
         Err(error) => return Err(fail(what, &error, None)),
     }
@@ -178,7 +196,7 @@ fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
 }
 
 /// Tells a person, the journal and, at boot, the console: what failed, why, and what to do.
-fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&std::path::Path>) -> Class {
+fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&Path>) -> Class {
     let class = error.class();
     let why = chain(error);
     let hint = error.hint().unwrap_or_default();

@@ -37,6 +37,7 @@ pub struct Endpoint(String);
 
 pub(super) struct AccountId(pub String);
 pub(super) struct BucketName(pub String);
+pub(super) struct CredentialName(pub String);
 pub(super) struct FileMode(pub u32);
 pub(super) struct Label(pub String);
 pub(super) struct ObjectKey(pub String);
@@ -171,6 +172,18 @@ impl FromStr for BucketName {
             Ok(Self(text.to_owned()))
         } else {
             Err("must be the name of a bucket or the ARN of an access point")
+        }
+    }
+}
+
+impl FromStr for CredentialName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Checked<Self> {
+        if !matches!(text, "" | "." | "..") && text.len() <= 200 && has_only(text, b"._-") {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("must be a name of letters, digits and . _ -")
         }
     }
 }

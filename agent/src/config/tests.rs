@@ -1,4 +1,4 @@
-use super::kinds::FileMode;
+use super::kinds::{BucketName, FileMode, Region};
 use super::*;
 use std::sync::LazyLock;
 
@@ -55,12 +55,20 @@ impl Config {
     }
 }
 
-fn check(text: &str, problems: &[&str]) {
-    let found = match Config::read(text, &Scene) {
+pub(super) fn read(text: &str) -> Result<Config, Problems> {
+    Config::read(text, &Scene)
+}
+
+/// Everything that is wrong with a configuration.
+pub(super) fn problems(text: &str) -> Vec<String> {
+    match read(text) {
         Ok(_) => Vec::new(),
         Err(Problems(problems)) => problems.iter().map(ToString::to_string).collect(),
-    };
-    assert_eq!(found, problems, "{text}");
+    }
+}
+
+fn check(text: &str, wanted: &[&str]) {
+    assert_eq!(problems(text), wanted, "{text}");
 }
 
 /// The good configuration with one line replaced or, when `from` is empty, one added at the end.
@@ -74,7 +82,7 @@ fn what_is_left_out_has_its_default() {
     let config = config("");
     assert_eq!(config.leader_url, config.appliance_url);
     assert_eq!(config.host_id.as_str(), "app/hosts/{account_id}/{region}/{instance_id}");
-    assert_eq!(config.source.object, "factories/prod/app/web/token.json");
+    assert_eq!(config.s3().unwrap().object, "factories/prod/app/web/token.json");
     assert_eq!(config.deadline, Duration::from_secs(900));
     assert_eq!(config.imds.as_str(), "http://169.254.169.254");
     assert_eq!(config.files.identity.path, Path::new("/etc/conjur.identity"));
@@ -148,7 +156,7 @@ console = "/dev/ttyS0"
     assert_eq!(config.imds.as_str(), "http://[fd00:ec2::254]");
     assert_eq!(config.console.as_deref(), Some(Path::new("/dev/ttyS0")));
     assert_eq!(config.proof_variable.as_deref(), Some("app/db/pass word"));
-    assert!(config.ca.is_none() && config.source.ca.is_some());
+    assert!(config.ca.is_none() && config.s3().unwrap().kms.ca.is_some());
 }
 
 #[test]

@@ -235,8 +235,9 @@ fn ways(config: &Config, outside: &impl Outside) -> Vec<(String, Way)> {
         let way = if url.starts_with("http://") { Way::Direct } else { proxy::way(&host, env) };
         ways.push((url.to_owned(), way));
     }
+    let Some(s3) = config.s3() else { return ways };
     for service in ["s3", "kms"] {
-        if let Some((host, is_https)) = aws_host(service, config.source.region.as_deref(), env) {
+        if let Some((host, is_https)) = aws_host(service, s3.kms.region.as_deref(), env) {
             let way = if is_https { proxy::way(&host, env) } else { Way::Direct };
             ways.push((host, way));
         }

@@ -1,6 +1,6 @@
 //! What can end an enrollment.
 
-use crate::{binding, effects, files, lock, step, store, template};
+use crate::{binding, effects, files, lock, source, step, store, template};
 use imprint_core::name::{ApplianceUrl, HostId};
 use imprint_core::token::Fingerprint;
 use imprint_core::{Class, Classified, sealed, token};
@@ -90,6 +90,9 @@ pub enum Error {
     /// The object is not a sealed token.
     #[error(transparent)]
     Sealed(#[from] sealed::Error),
+    /// What lies on the machine gives no token.
+    #[error(transparent)]
+    Source(#[from] source::Error),
     /// The state cannot be read or written.
     #[error(transparent)]
     Storage(#[from] store::Error),
@@ -149,6 +152,7 @@ impl Error {
         match self {
             Self::Effect(error) => error.may_pass(),
             Self::Binding(error) => error.class() == Class::Absent,
+            Self::Source(error) => error.may_pass(),
             Self::ChangedOnDisk
             | Self::Files(_)
             | Self::Follower { .. }
@@ -193,6 +197,7 @@ impl Classified for Error {
             | Self::TokenRefused { .. } => Class::Refused,
             Self::Refusal(error) => error.class(),
             Self::Sealed(error) => error.class(),
+            Self::Source(error) => error.class(),
             Self::Storage(error) => error.class(),
             Self::Template(error) => error.class(),
         }
@@ -238,6 +243,7 @@ impl Classified for Error {
             ),
             Self::Refusal(error) => error.hint(),
             Self::Sealed(error) => error.hint(),
+            Self::Source(error) => error.hint(),
             Self::Storage(error) => error.hint(),
             Self::Stranger { .. } => Some(
                 "the token belongs to another factory than the configured one: see who may seal and publish; the key was not stored",
@@ -269,6 +275,7 @@ impl Classified for Error {
             | Self::Refusal(_)
             | Self::Rotation { .. }
             | Self::Sealed(_)
+            | Self::Source(_)
             | Self::Storage(_)
             | Self::Stranger { .. }
             | Self::Template(_)

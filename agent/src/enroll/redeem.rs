@@ -59,6 +59,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             self.store(redeemed, host)?;
             if let Some(session) = self.authenticates(host).await? {
                 self.prove(&session, host).await?;
+                self.clear_away(&unsealed);
                 return Ok(unsealed);
             }
             // A 401 right after a 201, at the server that gave it, is no lag: a request of ours that was

@@ -2,3 +2,4 @@ mod keys;
 mod machine;
 pub(crate) mod scene;
 mod servers;
+mod sources;

@@ -64,8 +64,9 @@ fn the_configurations_are_taken_and_go_together() {
         assert_eq!(agent.account, rotator.account);
         assert_eq!((&agent.appliance_url, &agent.leader_url), (&rotator.appliance_url, &rotator.leader_url));
         assert_eq!(agent.host_factory, rotator.factories[0].id);
-        assert_eq!(agent.source.bucket, rotator.aws.bucket);
-        assert_eq!(agent.source.bucket_owner.as_ref(), Some(&rotator.aws.bucket_owner));
+        let source = agent.s3().unwrap();
+        assert_eq!(source.bucket, rotator.aws.bucket);
+        assert_eq!(source.bucket_owner.as_ref(), Some(&rotator.aws.bucket_owner));
         let host = agent.host_id.as_str();
         assert!(host.starts_with(rotator.factories[0].hosts_branch.as_str()), "{host}");
     }
@@ -93,7 +94,8 @@ fn what_is_commented_out_is_taken() {
     let config = agent(&text);
     assert_eq!(config.annotations.len(), 2);
     assert_eq!(config.proof_variable.as_deref(), Some("app/db/password"));
-    assert!(config.console.is_some() && config.source.region.is_some() && config.source.ca.is_some());
+    let kms = &config.s3().unwrap().kms;
+    assert!(config.console.is_some() && kms.region.is_some() && kms.ca.is_some());
 
     let text = shown("packaging/etc/imprint/rotator.toml").replace("proxy-ca.pem", "ca.pem");
     let config = rotator(&text);
@@ -120,9 +122,10 @@ fn the_iam_policies_name_what_the_programs_name() {
     assert_eq!(policies.len(), 2);
     let config = agent(&blocks("toml")[1]);
     let text = policies[0].to_string();
-    let object = format!("arn:aws:s3:::{}/{}", config.source.bucket, config.source.object);
+    let source = config.s3().unwrap();
+    let object = format!("arn:aws:s3:::{}/{}", source.bucket, source.object);
     let condition = format!("kms:EncryptionContext:{}", imprint_core::sealed::context_key::HOST_FACTORY);
-    for word in [object.as_str(), config.source.kms_key.as_str(), condition.as_str()] {
+    for word in [object.as_str(), source.kms.key.as_str(), condition.as_str()] {
         assert!(text.contains(&format!("\"{word}\"")), "{word}");
     }
 }

@@ -4,7 +4,7 @@ use super::super::found::{Asked, Date, Trouble};
 use super::super::proxy::{self, Way};
 use super::Time;
 use super::reach::{aws_host, in_words, resolve};
-use crate::config::{Config, InstanceFrom, Outside};
+use crate::config::{Config, InstanceFrom, Outside, S3};
 use crate::effects::{Effects as _, Real};
 use crate::facts::Facts;
 use crate::imds::Imds;
@@ -13,6 +13,9 @@ use imprint_core::second::Second;
 use imprint_core::token::{Fingerprint, Token};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Why S3 and KMS are not asked.
+const NO_BUCKET: &str = "no source is a bucket";
 
 /// What came of it.
 pub(super) struct Found {
@@ -43,7 +46,12 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         let time = time.with(Duration::from_millis(6500));
         found.imds = time.limit(on.facts(&needs), Trouble::of_effect).await;
     }
-    let region = config.source.region.clone();
+    // The first bucket is the one that every boot reads; the others are for worse days.
+    let Some(s3) = config.s3() else {
+        (found.credentials, found.object) = (Asked::Skipped(NO_BUCKET), Asked::Skipped(NO_BUCKET));
+        return found;
+    };
+    let region = s3.kms.region.clone();
     let region = region.or_else(|| found.imds.told().and_then(|facts| facts.region.clone()));
     let hosts: Vec<String> = ["s3", "kms"]
         .into_iter()
@@ -66,7 +74,7 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
     if found.credentials.told().is_none() {
         return found;
     }
-    let bytes = time.limit(on.fetch(), Trouble::of_effect).await;
+    let bytes = time.limit(on.fetch(s3), Trouble::of_effect).await;
     let own = Second::now();
     if on.now().unix().abs_diff(own.unix()) > 60 {
         found.dates.push(Date { server: "AWS".to_owned(), said: on.now(), own });
@@ -75,17 +83,13 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         Asked::Told(bytes) => Some(SealedToken::parse(bytes)),
         Asked::Failed(_) | Asked::Skipped(_) => None,
     };
-    if matches!(&bytes, Asked::Failed(trouble) if is_denied(trouble)) && config.source.bucket_owner.is_some()
-    {
-        let mut anybodys = config.clone();
-        anybodys.source.bucket_owner = None;
-        if let Ok(on) = Real::new(&anybodys) {
-            // What a stranger's bucket holds is not looked at.
-            found.any_owner = time.limit(on.fetch(), Trouble::of_effect).await.map(drop);
-        }
+    if matches!(&bytes, Asked::Failed(trouble) if is_denied(trouble)) && s3.bucket_owner.is_some() {
+        let anybodys = S3 { bucket_owner: None, ..s3.clone() };
+        // What a stranger's bucket holds is not looked at.
+        found.any_owner = time.limit(on.fetch(&anybodys), Trouble::of_effect).await.map(drop);
     }
     if let Some(Ok(sealed)) = &sealed {
-        found.unsealed = time.limit(on.unseal(sealed), Trouble::of_effect).await.map(fingerprint);
+        found.unsealed = time.limit(on.unseal(&s3.kms, sealed), Trouble::of_effect).await.map(fingerprint);
     }
     found.object = match (bytes, sealed) {
         (Asked::Told(bytes), Some(sealed)) => {

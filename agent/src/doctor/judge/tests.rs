@@ -82,7 +82,9 @@ fn servers() -> Servers {
 
 fn judged(machine: &Machine, servers: &Servers) -> Vec<Check> {
     let mut config = config("");
-    config.source.bucket_owner = Some("123456789012".to_owned());
+    if let [crate::config::Source::S3(s3)] = config.sources.as_mut_slice() {
+        s3.bucket_owner = Some("123456789012".to_owned());
+    }
     all(&config, machine, Ok(servers))
 }
 

@@ -111,13 +111,17 @@ fn credentials(machine: &Machine, servers: &Servers) -> Check {
     }
 }
 
+/// Why there is nothing to say of S3 and KMS.
+const NO_BUCKET: &str = "no source is a bucket";
+
 fn region(config: &Config, servers: &Servers) -> Check {
     const NAME: &str = "region";
     let own = servers.imds.told().and_then(|facts| facts.region.clone());
-    let Some(region) = config.source.region.clone().or(own) else {
+    let Some(s3) = config.s3() else { return Check::skipped(NAME, NO_BUCKET) };
+    let Some(region) = s3.kms.region.clone().or(own) else {
         return unknown(NAME, &servers.imds);
     };
-    let of_key = config.source.kms_key.as_str().split(':').nth(3);
+    let of_key = s3.kms.key.as_str().split(':').nth(3);
     match of_key {
         Some(of_key) if of_key != region => Check::failure(
             NAME,
@@ -139,7 +143,8 @@ fn aws_names(servers: &Servers) -> Check {
 
 fn object(config: &Config, servers: &Servers) -> Check {
     const NAME: &str = "s3-object";
-    let at = format!("{}/{}", config.source.bucket, config.source.object);
+    let Some(s3) = config.s3() else { return Check::skipped(NAME, NO_BUCKET) };
+    let at = format!("{}/{}", s3.bucket, s3.object);
     match &servers.object {
         Asked::Failed(trouble) if is_denied(trouble) => {
             if servers.any_owner.told().is_some() {
@@ -164,7 +169,8 @@ fn object(config: &Config, servers: &Servers) -> Check {
 
 fn bucket_owner(config: &Config, servers: &Servers) -> Check {
     const NAME: &str = "bucket-owner";
-    let Some(owner) = &config.source.bucket_owner else {
+    let Some(s3) = config.s3() else { return Check::skipped(NAME, NO_BUCKET) };
+    let Some(owner) = &s3.bucket_owner else {
         let detail = "bucket_owner is not set: a bucket of that name is taken from anybody";
         return Check::warning(NAME, detail, "set [source] bucket_owner to the account that owns the bucket");
     };
@@ -172,10 +178,10 @@ fn bucket_owner(config: &Config, servers: &Servers) -> Check {
         (_, Asked::Told(())) => Check::failure(
             NAME,
             Class::Config,
-            format!("{} does not belong to {owner}", config.source.bucket),
+            format!("{} does not belong to {owner}", s3.bucket),
             "correct bucket or bucket_owner; a bucket that somebody else made under your name is not to be trusted",
         ),
-        (Asked::Told(_), _) => Check::ok(NAME, format!("{} belongs to {owner}", config.source.bucket)),
+        (Asked::Told(_), _) => Check::ok(NAME, format!("{} belongs to {owner}", s3.bucket)),
         (Asked::Failed(_) | Asked::Skipped(_), _) => Check::skipped(NAME, "the object cannot be read"),
     }
 }

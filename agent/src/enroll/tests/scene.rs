@@ -2,6 +2,7 @@
 
 use super::super::*;
 use crate::config::tests::{CA, config as configuration};
+use crate::config::{Kms, S3};
 use crate::effects::{self, At};
 use crate::facts::{Facts, Needs};
 use imprint_core::aws;
@@ -30,6 +31,8 @@ pub(crate) struct Scene {
     /// Failures by call, taken in order; `None` lets the call through.
     pub(crate) script: RefCell<Vec<(&'static str, Option<effects::Error>)>>,
     pub(super) sealed: RefCell<Vec<u8>>,
+    /// Standard input.
+    pub(super) given: RefCell<Vec<u8>>,
     pub(super) token: RefCell<String>,
     pub(super) instance: RefCell<String>,
     pub(super) id: RefCell<Option<String>>,
@@ -69,6 +72,7 @@ impl Scene {
             calls: RefCell::default(),
             script: RefCell::default(),
             sealed: RefCell::default(),
+            given: RefCell::default(),
             token: RefCell::new(TOKEN.to_owned()),
             instance: RefCell::new(HERE.to_owned()),
             id: RefCell::default(),
@@ -293,12 +297,22 @@ impl Effects for Scene {
         })
     }
 
-    async fn fetch(&self) -> Result<Vec<u8>, effects::Error> {
+    async fn image(&self) -> Result<String, effects::Error> {
+        self.call("image")?;
+        Ok("ami-0fedcba9876543210".to_owned())
+    }
+
+    fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, crate::source::Error> {
+        self.calls.borrow_mut().push("standard input");
+        Ok(Zeroizing::new(self.given.borrow().clone()))
+    }
+
+    async fn fetch(&self, _: &S3) -> Result<Vec<u8>, effects::Error> {
         self.call("fetch")?;
         Ok(self.sealed.borrow().clone())
     }
 
-    async fn unseal(&self, _: &SealedToken) -> Result<Zeroizing<Vec<u8>>, effects::Error> {
+    async fn unseal(&self, _: &Kms, _: &SealedToken) -> Result<Zeroizing<Vec<u8>>, effects::Error> {
         self.call("unseal")?;
         Ok(Zeroizing::new(self.token.borrow().clone().into_bytes()))
     }

@@ -2,6 +2,7 @@
 
 use super::super::*;
 use super::scene::*;
+use crate::config::{Kms, S3};
 use crate::effects::{self, At};
 use crate::facts::{Facts, Needs};
 use imprint_core::Class;
@@ -196,11 +197,21 @@ fn a_token_that_was_replaced_is_fetched_again() {
         async fn facts(&self, needs: &Needs) -> Result<Facts, effects::Error> {
             self.0.facts(needs).await
         }
-        async fn fetch(&self) -> Result<Vec<u8>, effects::Error> {
-            self.0.fetch().await
+        async fn image(&self) -> Result<String, effects::Error> {
+            self.0.image().await
         }
-        async fn unseal(&self, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, effects::Error> {
-            self.0.unseal(sealed).await
+        fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, crate::source::Error> {
+            self.0.standard_input()
+        }
+        async fn fetch(&self, from: &S3) -> Result<Vec<u8>, effects::Error> {
+            self.0.fetch(from).await
+        }
+        async fn unseal(
+            &self,
+            with: &Kms,
+            sealed: &SealedToken,
+        ) -> Result<Zeroizing<Vec<u8>>, effects::Error> {
+            self.0.unseal(with, sealed).await
         }
         async fn redeem(
             &self,

@@ -30,6 +30,7 @@ complete -c imprint -n "__fish_imprint_needs_command" -s h -l help -d 'Print hel
 complete -c imprint -n "__fish_imprint_needs_command" -s V -l version -d 'Print version'
 complete -c imprint -n "__fish_imprint_needs_command" -f -a "doctor" -d 'Look at all that an enrollment needs, and say what is wrong'
 complete -c imprint -n "__fish_imprint_needs_command" -f -a "enroll" -d 'Enroll this instance, or find that there is nothing to do'
+complete -c imprint -n "__fish_imprint_needs_command" -f -a "facts" -d 'Show which facts of this machine a token can be sealed with'
 complete -c imprint -n "__fish_imprint_needs_command" -f -a "rotate-key" -d 'Replace this host\'s API key'
 complete -c imprint -n "__fish_imprint_needs_command" -f -a "status" -d 'Say what is known of the enrollment, without asking anybody'
 complete -c imprint -n "__fish_imprint_needs_command" -f -a "verify" -d 'Prove that the identity on disk authenticates'
@@ -40,12 +41,18 @@ complete -c imprint -n "__fish_imprint_using_subcommand doctor" -l offline -d 'A
 complete -c imprint -n "__fish_imprint_using_subcommand doctor" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint -n "__fish_imprint_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l deadline -d 'How long to try, such as 15m; the configuration\'s deadline if left out' -r
+complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l token-from -d 'Take the token from stdin, file:PATH or credential:NAME in the place of [source]' -r
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l config -d 'The configuration file' -r -F
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l dry-run -d 'Do all but redeem and store: nothing is changed'
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l take-over -d 'Take a host that another instance has, or may have: that one\'s key dies'
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -l again -d 'Replace a key that Conjur does not take any more, however often that was'
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint -n "__fish_imprint_using_subcommand enroll" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint -n "__fish_imprint_using_subcommand facts" -l config -d 'The configuration file' -r -F
+complete -c imprint -n "__fish_imprint_using_subcommand facts" -l json -d 'As JSON'
+complete -c imprint -n "__fish_imprint_using_subcommand facts" -l reveal -d 'Print the values too'
+complete -c imprint -n "__fish_imprint_using_subcommand facts" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint -n "__fish_imprint_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint -n "__fish_imprint_using_subcommand rotate-key" -l deadline -d 'How long to try, such as 15m; the configuration\'s deadline if left out' -r
 complete -c imprint -n "__fish_imprint_using_subcommand rotate-key" -l config -d 'The configuration file' -r -F
 complete -c imprint -n "__fish_imprint_using_subcommand rotate-key" -s v -l verbose -d 'Say more on standard error'
@@ -59,9 +66,10 @@ complete -c imprint -n "__fish_imprint_using_subcommand verify" -l config -d 'Th
 complete -c imprint -n "__fish_imprint_using_subcommand verify" -l re-enroll -d 'When Conjur says no, enroll again: once a day at most, or never, as the configuration says'
 complete -c imprint -n "__fish_imprint_using_subcommand verify" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint -n "__fish_imprint_using_subcommand verify" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "doctor" -d 'Look at all that an enrollment needs, and say what is wrong'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "enroll" -d 'Enroll this instance, or find that there is nothing to do'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "rotate-key" -d 'Replace this host\'s API key'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "status" -d 'Say what is known of the enrollment, without asking anybody'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "verify" -d 'Prove that the identity on disk authenticates'
-complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll rotate-key status verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "doctor" -d 'Look at all that an enrollment needs, and say what is wrong'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "enroll" -d 'Enroll this instance, or find that there is nothing to do'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "facts" -d 'Show which facts of this machine a token can be sealed with'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "rotate-key" -d 'Replace this host\'s API key'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "status" -d 'Say what is known of the enrollment, without asking anybody'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "verify" -d 'Prove that the identity on disk authenticates'
+complete -c imprint -n "__fish_imprint_using_subcommand help; and not __fish_seen_subcommand_from doctor enroll facts rotate-key status verify help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
