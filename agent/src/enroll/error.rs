@@ -43,6 +43,9 @@ pub enum Error {
         /// How often.
         redeems: u32,
     },
+    /// The key that a rotation gave is not taken.
+    #[error("the new key of host {0} does not authenticate")]
+    NewKeyRefused(HostId),
     /// There is no good identity of this instance whose key could be replaced.
     #[error("this instance is not enrolled, so it has no key to rotate")]
     NotEnrolled,
@@ -158,6 +161,7 @@ impl Error {
             | Self::Follower { .. }
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
+            | Self::NewKeyRefused(_)
             | Self::NotAToken(_)
             | Self::NotEnrolled
             | Self::Owned { .. }
@@ -192,6 +196,7 @@ impl Classified for Error {
             Self::Follower { .. } => Class::Transient,
             Self::Lock(error) => error.class(),
             Self::NeverAuthenticates { .. }
+            | Self::NewKeyRefused(_)
             | Self::Owned { .. }
             | Self::Proof { .. }
             | Self::TokenRefused { .. } => Class::Refused,
@@ -226,6 +231,9 @@ impl Classified for Error {
             Self::Lock(error) => error.hint(),
             Self::NeverAuthenticates { .. } => Some(
                 "another party redeems the same host id, or the host is restricted to other addresses (restricted_to)",
+            ),
+            Self::NewKeyRefused(_) => Some(
+                "another party has redeemed or rotated this host's key in the same moment: run imprint enroll, which judges that",
             ),
             Self::NotEnrolled => Some("run imprint status, then imprint enroll"),
             Self::Rotation { source, .. } if source.is_unauthorized() => Some(
@@ -267,6 +275,7 @@ impl Classified for Error {
             | Self::Follower { .. }
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
+            | Self::NewKeyRefused(_)
             | Self::NotAToken(_)
             | Self::NotEnrolled
             | Self::Owned { .. }

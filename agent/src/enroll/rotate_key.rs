@@ -81,12 +81,14 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         let end = match self.ask_for_a_key(&host, &present).await {
             Asked::New(api_key) => {
                 self.put(&host, api_key)?;
-                // A 401 here: an earlier try of this run was carried out late, and took the new key's place.
-                if self.authenticates(&host).await?.is_some() {
-                    Rotated::ByItself(host)
-                } else {
-                    self.redeem_instead(&mut ground, &mut note, host).await?
+                // A duplicate of ours that is carried out late cannot be the reason: it shows the old key.
+                if self.authenticates(&host).await?.is_none() {
+                    note.phase = Phase::Enrolled;
+                    note.key_died_at = Some(self.on.now());
+                    note.write(self.disk, &self.config.files.state_dir)?;
+                    return Err(Error::NewKeyRefused(host));
                 }
+                Rotated::ByItself(host)
             }
             Asked::Lost => self.redeem_instead(&mut ground, &mut note, host).await?,
             Asked::Failed { error, in_doubt } => {

@@ -18,6 +18,7 @@ mod doctor;
 mod emulator;
 mod genuine;
 mod journey;
+mod keys;
 mod lambda;
 mod metadata;
 mod one_redeemer;

@@ -66,10 +66,13 @@ fn a_reply_that_is_lost_costs_no_identity() {
     assert!(matches!(scene.rotate(&store::Real), Ok(Rotated::ByRedeem(_))));
     assert!(scene.is_enrolled());
 
-    // A late duplicate takes the place of the key that was stored.
+    // Another party was faster than the proof: that is no loss of ours to make good in silence.
     let scene = enrolled();
     scene.spoiled.set(1);
-    assert!(matches!(scene.rotate(&store::Real), Ok(Rotated::ByRedeem(_))));
+    let error = scene.rotate(&store::Real).unwrap_err();
+    assert_eq!((error.class(), scene.count("redeem")), (Class::Refused, 0), "{}", chain(&error));
+    assert!(scene.state().key_died_at.is_some() && error.hint().is_some());
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))));
     assert_eq!((scene.count("redeem"), scene.is_enrolled()), (1, true));
 
     // Nobody answers any more: the doubt is noted, and the next enroll finds out.
