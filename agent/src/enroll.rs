@@ -60,6 +60,7 @@ pub async fn enroll(
     disk: &impl Disk,
 ) -> Result<Outcome, Error> {
     let run = Run::new(config, wishes, on, disk);
+    files::fallback::prepare(&config.files)?;
     let _lock = Lock::take(&config.files.state_dir, run.retry.remaining()).await?;
     let ahead = async {
         run.decided.notified().await;

@@ -1,12 +1,18 @@
-//! The set of files that an enrollment leaves: pem, conf, then the identity, each durable before the
-//! next, so that whoever sees the identity finds the other two.
+//! The set of files that an enrollment leaves: pem, conf, on request an environment file and JSON, and last
+//! the identity. All or none: whoever sees the identity finds the others.
+//!
+//! A file that holds the key has the identity's owner, group and mode, and goes when the identity goes.
+//! `fallback` says where the files are when their file system is read-only.
+
+pub mod fallback;
 
 use crate::config::{Config, Files};
 use crate::identity::{self, Identity};
-use crate::state;
 use crate::step::OnDisk;
 use crate::store::{self, Disk, Target, Writable};
+use crate::{sinks, state};
 use imprint_core::{Class, Classified};
+use std::path::Path;
 use zeroize::Zeroizing;
 
 /// Why the files cannot be written or read.
@@ -40,6 +46,9 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Identity { source, .. } if source.is_anothers() => {
+                Some("set another path as [files] identity, or mend or remove the file")
+            }
             Self::Identity { .. } | Self::Missing(_) => Some("run imprint enroll"),
             Self::Storage(error) => error.hint(),
         }
@@ -51,19 +60,19 @@ impl Classified for Error {
 /// # Errors
 /// When it cannot be read, or is no plain file.
 pub fn on_disk(config: &Config) -> Result<OnDisk, store::Error> {
-    let files = &config.files;
-    let bytes = match store::read(&files.identity.path, identity::LARGEST) {
+    let bytes = match store::read(&config.files.identity.path, identity::LARGEST) {
         Ok(Some(bytes)) => Zeroizing::new(bytes),
         Ok(None) => return Ok(OnDisk::Missing),
-        // No identity of ours is that large.
-        Err(store::Error::Large { .. }) => return Ok(OnDisk::Unusable(identity::Error::Others)),
+        // No file of ours is that large.
+        Err(store::Error::Large { .. }) => return Ok(OnDisk::Unusable(identity::Error::Large)),
         Err(error) => return Err(error),
     };
-    Ok(match Identity::parse(&bytes) {
-        Ok(identity) => OnDisk::Good {
+    Ok(match Identity::find(&bytes, &config.appliance_url) {
+        Ok(Some(identity)) => OnDisk::Good {
             appliance_url: identity.appliance_url.to_string(),
             host_id: identity.host_id.to_string(),
         },
+        Ok(None) => OnDisk::Missing,
         Err(error) => OnDisk::Unusable(error),
     })
 }
@@ -73,12 +82,10 @@ pub fn on_disk(config: &Config) -> Result<OnDisk, store::Error> {
 /// # Errors
 /// When there is none, or it cannot be read or used.
 pub fn read_back(config: &Config) -> Result<Identity, Error> {
-    let files = &config.files;
-    let path = || files.identity.path.display().to_string();
-    let bytes =
-        store::read(&files.identity.path, identity::LARGEST)?.ok_or_else(|| Error::Missing(path()))?;
-    let bytes = Zeroizing::new(bytes);
-    Identity::parse(&bytes).map_err(|source| Error::Identity { path: path(), source })
+    let path = || config.files.identity.path.display().to_string();
+    let bytes = there(config)?.ok_or_else(|| Error::Missing(path()))?;
+    let found = Identity::find(&bytes, &config.appliance_url);
+    found.map_err(|source| unusable(config, source))?.ok_or_else(|| Error::Missing(path()))
 }
 
 /// Proves that all files and the state can be written together, while nothing is at stake. The space
@@ -88,13 +95,18 @@ pub fn read_back(config: &Config) -> Result<Identity, Error> {
 /// With the first that cannot.
 pub fn prove_writable<'a, D: Disk>(disk: &'a D, config: &Config) -> Result<Vec<Writable<'a, D>>, Error> {
     let files = &config.files;
-    let conf = conf(config);
+    // What others have in the file stays, beside an entry of any length.
+    let identity = there(config)?.map_or(0, |bytes| bytes.len()) + identity::LONGEST;
+    if identity > identity::LARGEST {
+        return Err(store::Error::Large { path: files.identity.path.clone(), most: identity::LARGEST }.into());
+    }
     let mut all = Vec::new();
     if let Some(ca) = &config.ca {
         all.push((&files.pem, ca.pem().len()));
     }
-    all.push((&files.conf, conf.len()));
-    all.push((&files.identity, identity::LONGEST));
+    all.push((&files.conf, conf(config).len()));
+    all.extend([&files.env, &files.json].into_iter().flatten().map(|target| (target, sinks::LONGEST)));
+    all.push((&files.identity, identity));
     // The note that comes next is flushed to the file system of the state.
     let state = state::prove_writable(disk, &files.state_dir)?;
     let proofs = store::prove_all(disk, &all, &state)?;
@@ -102,67 +114,127 @@ pub fn prove_writable<'a, D: Disk>(disk: &'a D, config: &Config) -> Result<Vec<W
     Ok(proofs)
 }
 
-/// Writes pem, conf and identity, in this order: all or none.
+/// Writes all files, the identity last: all or none.
 ///
 /// # Errors
-/// When one cannot be written.
+/// When one cannot be written, or the identity's file is not ours to edit.
 pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(), Error> {
-    let (conf, netrc) = (conf(config), identity.to_netrc());
+    let before = there(config)?;
+    let netrc = identity.put_into(before.as_deref().map_or(&[], Vec::as_slice));
+    let netrc = netrc.map_err(|source| unusable(config, source))?;
+    let conf = conf(config);
+    let sinks = sinks_of(config, identity);
     let mut all: Vec<(&Target, &[u8])> = Vec::new();
     if let Some(ca) = &config.ca {
         all.push((&config.files.pem, ca.pem().as_bytes()));
     }
     all.push((&config.files.conf, conf.as_bytes()));
+    all.extend(sinks.iter().map(|(target, bytes)| (*target, bytes.as_slice())));
     all.push((&config.files.identity, netrc.as_bytes()));
+    store::put_all(disk, &all)?;
+    Ok(fallback::remove_left(disk, &config.files)?)
+}
+
+/// Removes the identity and whatever else holds its key, and no copy is kept. Entries of others in the same
+/// file stay, and so do the files that hold no secret.
+///
+/// # Errors
+/// When one is no plain file or not ours to edit, or cannot be removed.
+pub fn remove(disk: &impl Disk, config: &Config) -> Result<(), Error> {
+    let files = &config.files;
+    let before = there(config)?;
+    let left = before.as_ref().map(|bytes| Identity::take_from(bytes, &config.appliance_url)).transpose();
+    match left.map_err(|source| unusable(config, source))?.flatten() {
+        Some(left) => store::put(disk, &files.identity, left.as_bytes())?,
+        None => store::remove(disk, &files.identity.path)?,
+    }
+    for target in [&files.env, &files.json].into_iter().flatten() {
+        store::remove(disk, &target.path)?;
+    }
+    Ok(fallback::remove_left(disk, files)?)
+}
+
+/// Brings back the files beside the identity. Pem and conf are written where they are gone; ones that are
+/// there are left alone, whatever they say: an operator may have added to them. What holds the key is ours
+/// alone, and is made to say what the identity says.
+///
+/// # Errors
+/// When one cannot be written, or there is no identity to tell of.
+pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
+    let gone = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let conf = conf(config);
+    let mut all: Vec<(&Target, &[u8])> = Vec::new();
+    if let Some(ca) = config.ca.as_ref().filter(|_| gone(&config.files.pem.path)) {
+        all.push((&config.files.pem, ca.pem().as_bytes()));
+    }
+    if gone(&config.files.conf.path) {
+        all.push((&config.files.conf, conf.as_bytes()));
+    }
+    let mut sinks = Vec::new();
+    if config.files.env.is_some() || config.files.json.is_some() {
+        sinks = sinks_of(config, &read_back(config)?);
+    }
+    for (target, bytes) in &sinks {
+        let is = store::read(&target.path, sinks::LONGEST).map(|is| is.map(Zeroizing::new));
+        if matches!(is, Err(store::Error::Large { .. })) || is?.as_deref() != Some(&**bytes) {
+            all.push((target, bytes.as_slice()));
+        }
+    }
     Ok(store::put_all(disk, &all)?)
 }
 
-/// Removes the identity, and no copy is kept. What holds no secret stays.
+/// Puts the same bytes once more, when a file that holds the key has another owner, group or mode than it
+/// shall have, or an access list: whoever opened it too wide meanwhile has no further use of it. Says
+/// whether one had.
 ///
 /// # Errors
-/// When it is no plain file, or cannot be removed.
-pub fn remove(disk: &impl Disk, config: &Config) -> Result<(), Error> {
-    Ok(store::remove(disk, &config.files.identity.path)?)
-}
-
-/// Writes pem and conf where they are gone. Ones that are there are left alone, whatever they say:
-/// an operator may have added to them.
-///
-/// # Errors
-/// When one cannot be written.
-pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
-    let gone = |path: &std::path::Path| {
-        path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound)
-    };
-    if let Some(ca) = config.ca.as_ref().filter(|_| gone(&config.files.pem.path)) {
-        store::put(disk, &config.files.pem, ca.pem().as_bytes())?;
-    }
-    if gone(&config.files.conf.path) {
-        store::put(disk, &config.files.conf, conf(config).as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Puts the same identity once more, when its file has another owner, group or mode than it shall have:
-/// whoever opened it too wide meanwhile has no further use of it. Says whether it had.
-///
-/// # Errors
-/// When it cannot be read or written.
+/// When one cannot be read or written.
 pub fn mend_access(disk: &impl Disk, files: &Files) -> Result<bool, store::Error> {
-    let Some((bytes, looks)) = store::read_with_looks(&files.identity.path, identity::LARGEST)? else {
-        return Ok(false);
-    };
-    let bytes = Zeroizing::new(bytes);
-    if looks.are_of(&files.identity) {
-        return Ok(false);
+    let mut mended = false;
+    for target in [Some(&files.identity), files.env.as_ref(), files.json.as_ref()].into_iter().flatten() {
+        let Some((bytes, looks)) = store::read_with_looks(&target.path, identity::LARGEST)? else { continue };
+        let bytes = Zeroizing::new(bytes);
+        if !looks.are_of(target) {
+            store::put(disk, target, &bytes)?;
+            mended = true;
+        }
     }
-    store::put(disk, &files.identity, &bytes)?;
-    Ok(true)
+    Ok(mended)
+}
+
+/// What stands in the identity's file.
+fn there(config: &Config) -> Result<Option<Zeroizing<Vec<u8>>>, store::Error> {
+    Ok(store::read(&config.files.identity.path, identity::LARGEST)?.map(Zeroizing::new))
+}
+
+fn unusable(config: &Config, source: identity::Error) -> Error {
+    Error::Identity { path: config.files.identity.path.display().to_string(), source }
+}
+
+/// The files beside the identity that hold its key.
+fn sinks_of<'a>(config: &'a Config, identity: &Identity) -> Vec<(&'a Target, Zeroizing<Vec<u8>>)> {
+    let (account, pem) = (&config.account, pem(config));
+    let mut sinks = Vec::new();
+    if let Some(target) = &config.files.env {
+        let mut text = sinks::env(account, pem, identity);
+        // The bytes of the text itself: a copy would not be wiped with it.
+        sinks.push((target, Zeroizing::new(std::mem::take(&mut *text).into_bytes())));
+    }
+    if let Some(target) = &config.files.json {
+        sinks.push((target, sinks::json(account, pem, identity)));
+    }
+    sinks
+}
+
+fn pem(config: &Config) -> Option<&Path> {
+    config.ca.is_some().then_some(config.files.pem.path.as_path())
 }
 
 /// What `conf` says.
 #[must_use]
 pub fn conf(config: &Config) -> String {
-    let pem = config.ca.is_some().then_some(config.files.pem.path.as_path());
-    identity::conf(&config.account, &config.appliance_url, pem, &config.files.identity.path)
+    sinks::conf(&config.account, &config.appliance_url, pem(config), &config.files.identity.path)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,19 +1,21 @@
-//! The files that Conjur's clients read: the identity (a netrc), `conjur.conf` and the CA bundle.
+//! The identity in its file, a netrc: a host id and its API key for one Conjur.
 //!
-//! They are written in the one form that every known reader takes: three lines, one machine, LF, no
-//! quotes, no comments. Only that form is read back: anything else is another tool's, or damaged.
+//! It is written in the one form that every known reader takes: three lines, one machine, LF, no quotes, no
+//! comments. In a file of its own that is all there is. In one that other programs write in too, the entry
+//! is found whatever it looks like, and replaced by that form; every other byte stays (see `netrc`).
+//! What is neither is damage, and is made anew. The other files are in `sinks`.
 
-use imprint_core::name::{Account, ApplianceUrl, HostId};
+use crate::netrc::{self, Entry, Netrc};
+use imprint_core::name::{ApplianceUrl, HostId};
 use imprint_core::token::ApiKey;
 use imprint_core::{Class, Classified};
 use std::fmt::Write as _;
-use std::path::Path;
 use zeroize::Zeroizing;
 
 /// The largest identity file that is read, in bytes.
-pub const LARGEST: usize = 16 * 1024;
+pub const LARGEST: usize = 64 * 1024;
 
-/// The longest identity file that is written, in bytes; a test compares it with the names' own caps.
+/// The longest entry that is written, in bytes; a test compares it with the names' own caps.
 pub const LONGEST: usize = 1300;
 
 /// Host id and API key for one Conjur.
@@ -26,27 +28,53 @@ pub struct Identity {
     pub api_key: ApiKey,
 }
 
-/// Why bytes are not an identity file of our form. Never holds a byte of them.
+/// Why there is no identity in these bytes. Never holds a byte of them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Error {
     /// No bytes, or nothing but blanks.
     #[error("it is empty")]
     Empty,
+    /// It is larger than it can rightly be.
+    #[error("it has more than {LARGEST} bytes")]
+    Large,
     /// Something is wrong with a line, counted from 1.
     #[error("line {0} is not what imprint writes")]
     Line(usize),
-    /// Entries that imprint did not write: of another machine, or more than one.
-    #[error("it has entries that imprint did not write")]
+    /// What stands there for this Conjur is no host's: a person has logged in, say.
+    #[error("its entry for this Conjur is not of a host")]
     Others,
     /// It ends in the middle.
     #[error("it is cut off")]
     Truncated,
+    /// Two entries for this Conjur that differ: readers do not agree which one counts.
+    #[error("it has two entries for this Conjur")]
+    Twice,
+    /// Entries of another program, and no edit that all readers would take alike.
+    #[error("it has entries of another program, and cannot be edited: {0}")]
+    Unsafe(netrc::Error),
+}
+
+impl Error {
+    /// Whether there is something of somebody else, which is never overwritten.
+    #[must_use]
+    pub const fn is_anothers(&self) -> bool {
+        match self {
+            Self::Large | Self::Others | Self::Unsafe(_) => true,
+            Self::Empty | Self::Line(_) | Self::Truncated | Self::Twice => false,
+        }
+    }
 }
 
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Empty | Self::Line(_) | Self::Others | Self::Truncated => Class::Tampered,
+            Self::Empty
+            | Self::Large
+            | Self::Line(_)
+            | Self::Others
+            | Self::Truncated
+            | Self::Twice
+            | Self::Unsafe(_) => Class::Tampered,
         }
     }
 }
@@ -64,17 +92,84 @@ impl Identity {
         text
     }
 
-    /// Reads a file's bytes.
+    /// Finds the identity for this Conjur in a netrc. `None`: there is none, but something of others.
+    /// A file that has nothing but an identity in our form is ours, whichever Conjur it is for.
+    ///
+    /// # Errors
+    /// When what is there is damaged, or not ours to judge.
+    pub fn find(bytes: &[u8], url: &ApplianceUrl) -> Result<Option<Self>, Error> {
+        let alone = Self::parse(bytes);
+        if alone.is_ok() || is_blank(bytes) {
+            return alone.map(Some);
+        }
+        let machine = url.machine();
+        let Some(netrc) = shared(bytes, &machine)? else { return alone.map(Some) };
+        let mut found: Option<Self> = None;
+        for entry in &netrc.ours {
+            let next = Self::of_entry(entry, url, netrc.text())?;
+            match &found {
+                Some(first) if first.host_id != next.host_id || !first.api_key.same_as(&next.api_key) => {
+                    return Err(Error::Twice);
+                }
+                Some(_) | None => found = Some(next),
+            }
+        }
+        Ok(found)
+    }
+
+    fn of_entry(entry: &Entry<'_>, url: &ApplianceUrl, text: &str) -> Result<Self, Error> {
+        let line = |ok: bool| if ok { Ok(()) } else { Err(Error::Line(1)) };
+        line(!entry.is_twice)?;
+        let login = entry.login.ok_or(Error::Truncated)?;
+        let no_host = if is_of_a_host(entry) { Error::Truncated } else { Error::Others };
+        let id = login.strip_prefix("host/").ok_or(no_host)?;
+        let password = entry.password.filter(|_| !entry.may_be_cut(text)).ok_or(Error::Truncated)?;
+        Ok(Self {
+            appliance_url: url.clone(),
+            host_id: id.parse().map_err(|_| Error::Line(1))?,
+            api_key: ApiKey::new(Zeroizing::new(password.to_owned())).map_err(|_| Error::Line(1))?,
+        })
+    }
+
+    /// The bytes of a file with this identity: what is there is edited when others have a part in it, and
+    /// else replaced.
+    ///
+    /// # Errors
+    /// When what is there is not ours to edit.
+    pub fn put_into(&self, there: &[u8]) -> Result<Zeroizing<String>, Error> {
+        let (entry, machine) = (self.to_netrc(), self.appliance_url.machine());
+        if is_blank(there) || Self::parse(there).is_ok() {
+            return Ok(entry);
+        }
+        let Some(netrc) = shared(there, &machine)? else { return Ok(entry) };
+        if netrc.ours.iter().any(|entry| !is_of_a_host(entry)) {
+            return Err(Error::Others);
+        }
+        Ok(netrc.with(&entry))
+    }
+
+    /// The bytes of a file without the identity for this Conjur; `None` when nothing is left. An entry of
+    /// a person stays.
+    ///
+    /// # Errors
+    /// When what is there is not ours to edit.
+    pub fn take_from(there: &[u8], url: &ApplianceUrl) -> Result<Option<Zeroizing<String>>, Error> {
+        if is_blank(there) || Self::parse(there).is_ok() {
+            return Ok(None);
+        }
+        let machine = url.machine();
+        let Some(netrc) = shared(there, &machine)? else { return Ok(None) };
+        let left = netrc.without(is_of_a_host);
+        Ok(Some(left).filter(|left| !is_blank(left.as_bytes())))
+    }
+
+    /// Reads the bytes of a file that has nothing else.
     ///
     /// # Errors
     /// When they are anything but what [`Self::to_netrc`] writes; other indentation is taken.
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
-        if bytes.iter().all(u8::is_ascii_whitespace) {
+        if is_blank(bytes) {
             return Err(Error::Empty);
-        }
-        // Before any damage is judged: what is damaged is made anew, what is another's never.
-        if is_others(bytes) {
-            return Err(Error::Others);
         }
         let mut lines = bytes.split_inclusive(|b| *b == b'\n');
         let mut value = |number: usize, keyword: &str| {
@@ -105,6 +200,27 @@ impl Identity {
     }
 }
 
+/// A file in which others have a part; `None` when it is damage of our own file, to be made anew.
+fn shared<'a>(bytes: &'a [u8], machine: &str) -> Result<Option<Netrc<'a>>, Error> {
+    // Before any damage is judged: what is damaged is made anew, what is another's never.
+    match Netrc::read(bytes, machine) {
+        Ok(netrc) => {
+            Ok(Some(netrc).filter(|netrc| !netrc.ours.is_empty() || !netrc.has_others || is_others(bytes)))
+        }
+        Err(error) if is_others(bytes) => Err(Error::Unsafe(error)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Or was, before it was cut off.
+fn is_of_a_host(entry: &Entry<'_>) -> bool {
+    entry.login.is_none_or(|login| login.starts_with("host/") || "host/".starts_with(login))
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
+}
+
 /// Whether a netrc has anything that imprint did not write, judged word by word as its readers do: they
 /// care neither for lines nor for what a comment hides. A beginning of our own form is none of it.
 fn is_others(bytes: &[u8]) -> bool {
@@ -133,190 +249,5 @@ fn is_others(bytes: &[u8]) -> bool {
         || machines == 1 && in_one_line
 }
 
-/// `conjur.conf`, for clients that ask it where Conjur and the identity are.
-///
-/// `netrc_path` and `credential_storage` are for the readers in Go, which else look into a keyring
-/// and the home directory.
-#[must_use]
-pub fn conf(account: &Account, url: &ApplianceUrl, pem: Option<&Path>, netrc: &Path) -> String {
-    let mut text = format!("account: {}\nappliance_url: {url}\n", scalar(account.as_str()));
-    if let Some(pem) = pem {
-        // Writing to a String cannot fail.
-        let _always = writeln!(text, "cert_file: {}", pem.display());
-    }
-    let _always = write!(text, "netrc_path: {}\ncredential_storage: file\nplugins: []\n", netrc.display());
-    text
-}
-
-/// An account as a YAML scalar: in quotes when a reader could take it for a number, a flag or null.
-fn scalar(text: &str) -> String {
-    let plain = text.starts_with(|c: char| c.is_ascii_alphabetic());
-    let word = matches!(
-        text.to_ascii_lowercase().as_str(),
-        "y" | "n" | "yes" | "no" | "on" | "off" | "true" | "false" | "null" | "inf" | "nan"
-    );
-    if plain && !word { text.to_owned() } else { format!("\"{text}\"") }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const KEY: &str = "0123456789abcdefghjkmnpqrstvwxyz0123456789abcdefgh";
-
-    fn identity(url: &str, id: &str, key: &str) -> Identity {
-        Identity {
-            appliance_url: url.parse().unwrap(),
-            host_id: id.parse().unwrap(),
-            api_key: ApiKey::new(Zeroizing::new(key.to_owned())).unwrap(),
-        }
-    }
-
-    fn good() -> String {
-        let id = "app/hosts/123456789012/eu-west-1/i-0123456789abcdef0";
-        identity("https://conjur.example.org/api", id, KEY).to_netrc().to_string()
-    }
-
-    #[test]
-    fn the_one_form() {
-        assert_eq!(
-            good(),
-            format!(
-                "machine https://conjur.example.org/api/authn\n    login host/app/hosts/123456789012/eu-west-1/i-0123456789abcdef0\n    password {KEY}\n"
-            )
-        );
-        let longest = identity(&format!("https://{}", "a".repeat(504)), &"a".repeat(512), &"a".repeat(128));
-        assert!(longest.to_netrc().len() <= LONGEST, "{}", longest.to_netrc().len());
-    }
-
-    #[test]
-    fn what_is_read_back() {
-        let check = |bytes: &[u8], expect: Option<Error>| {
-            assert_eq!(Identity::parse(bytes).err(), expect, "{:?}", String::from_utf8_lossy(bytes));
-        };
-        let good = good();
-        check(good.as_bytes(), None);
-        check(good.replace("    ", "\t").as_bytes(), None);
-        check(good.replace("    ", "").as_bytes(), None);
-        check(b"", Some(Error::Empty));
-        check(b" \n\n", Some(Error::Empty));
-        check(format!("{good}{good}").as_bytes(), Some(Error::Others));
-        check(format!("{good}default login x password y\n").as_bytes(), Some(Error::Others));
-        check(b"machine github.com\n login me\n password secret\n", Some(Error::Others));
-        check(good.replace("host/app", "admin").as_bytes(), Some(Error::Others));
-        check(format!("{good}\n").as_bytes(), Some(Error::Line(4)));
-        check(format!("# ours\n{good}").as_bytes(), Some(Error::Line(1)));
-        check(format!("\u{feff}{good}").as_bytes(), Some(Error::Line(1)));
-        check(good.replace('\n', "\r\n").as_bytes(), Some(Error::Others));
-        check(good.replace("https", "http").as_bytes(), Some(Error::Line(1)));
-        check(good.replace("/api/", "/api//").as_bytes(), Some(Error::Line(1)));
-        check(good.replace("host/app", "host/a b").as_bytes(), Some(Error::Line(2)));
-        check(good.replace("password ", "password  ").as_bytes(), Some(Error::Line(3)));
-        check(good.replace("gh\n", "gh \n").as_bytes(), Some(Error::Line(3)));
-        check(b"garbage", Some(Error::Truncated));
-        check(&[0xff, 0xfe, b'\n'], Some(Error::Line(1)));
-        check(&vec![0; LARGEST], Some(Error::Truncated));
-        for end in 1..good.len() {
-            assert!(Identity::parse(&good.as_bytes()[..end]).is_err(), "cut at {end}");
-        }
-    }
-
-    #[test]
-    fn what_another_program_wrote_is_known_however_it_looks() {
-        let check = |text: &str, expect: Error| {
-            assert_eq!(Identity::parse(text.as_bytes()).err(), Some(expect), "{text:?}");
-        };
-        let good = good();
-        let conjurs = good.replace('\n', " ");
-        for text in [
-            "machine github.com login me password secret",
-            "machine github.com login me password secret\n",
-            "machine github.com\n",
-            "machine github.com ",
-            "machine\ngithub.com\nlogin me\n",
-            "machine github.com # work\n  login me\n",
-            "# mine\nmachine github.com\n  login me\n",
-            "\n\n  machine github.com\n",
-            "\u{feff}machine github.com\r\n",
-            "machine \"https://conjur.example.org/authn\" login host/x password y\n",
-            "machine https://conjur.example.org/authn login host/x password y\n",
-            "machine https://conjur.example.org/authn\n    login admin\n    pass",
-            "default login me password secret",
-            "default",
-            "macdef init\ncd /\n\n",
-            "login me account x\n",
-            conjurs.as_str(),
-            &good.replace("login", "account"),
-            &format!("{good}machine"),
-            &format!("{good}machine github.com"),
-            &format!("{good}macdef init\n"),
-            &format!("{good}default"),
-        ] {
-            check(text, Error::Others);
-        }
-        // A part of our own form is damage.
-        for text in ["machine", "machine ", "machine https://conj", "machine https://conjur.example.org/au"] {
-            check(text, Error::Truncated);
-        }
-        for end in good.find("login").unwrap()..good.len() {
-            check(&good[..end], Error::Truncated);
-        }
-    }
-
-    #[test]
-    fn what_conf_says() {
-        let (account, url) = ("prod".parse().unwrap(), "https://conjur.example.org".parse().unwrap());
-        assert_eq!(
-            conf(&account, &url, Some(Path::new("/etc/conjur.pem")), Path::new("/etc/conjur.identity")),
-            "account: prod\nappliance_url: https://conjur.example.org\ncert_file: /etc/conjur.pem\nnetrc_path: /etc/conjur.identity\ncredential_storage: file\nplugins: []\n"
-        );
-        assert!(!conf(&account, &url, None, Path::new("/run/id")).contains("cert_file"));
-        for (account, expect) in [
-            ("prod", "prod"),
-            ("p-1.x_y", "p-1.x_y"),
-            ("007", "\"007\""),
-            ("1e3", "\"1e3\""),
-            ("0x1F", "\"0x1F\""),
-            ("-", "\"-\""),
-            ("_", "\"_\""),
-            (".inf", "\".inf\""),
-            ("Yes", "\"Yes\""),
-            ("null", "\"null\""),
-            ("2026-11-22", "\"2026-11-22\""),
-        ] {
-            assert_eq!(scalar(account), expect);
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_written_is_read_back(
-            id in "[A-Za-z0-9@+=_-]{1,20}(/[A-Za-z0-9@+=_-]{1,20}){0,4}",
-            host in "[a-z0-9]{1,20}(\\.[a-z0-9]{1,10}){0,3}(:[1-9][0-9]{0,3})?(/[a-z]{1,8})?",
-            key in "[A-Za-z0-9]{16,128}",
-        ) {
-            let url = format!("https://{host}");
-            prop_assume!(url.parse::<ApplianceUrl>().is_ok() && id.parse::<HostId>().is_ok());
-            let text = identity(&url, &id, &key).to_netrc();
-            let Ok(again) = Identity::parse(text.as_bytes()) else { panic!("{}", *text) };
-            prop_assert_eq!(again.appliance_url.as_str(), url.as_str());
-            prop_assert_eq!(again.host_id.as_str(), id.as_str());
-            prop_assert_eq!(again.api_key.expose(), key.as_str());
-            prop_assert_eq!(text.capacity(), LONGEST);
-        }
-
-        #[test]
-        fn what_is_read_writes_back_but_for_indentation(bytes in "[ -~\n\t]{0,200}|machine https://[a-z./]{1,20}/authn\n *login host/[a-z/]{1,9}\n *password [a-z]{10,30}\n?") {
-            if let Ok(identity) = Identity::parse(bytes.as_bytes()) {
-                let lines = |text: &str| text.lines().map(|l| l.trim_start().to_owned()).collect::<Vec<_>>();
-                prop_assert_eq!(lines(&identity.to_netrc()), lines(&bytes));
-            }
-        }
-
-        #[test]
-        fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _either = Identity::parse(&bytes);
-        }
-    }
-}
+pub(crate) mod tests;

@@ -45,6 +45,8 @@ pub mod event {
     pub const ROTATED_KEY_LOST: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4d";
     /// The identity file had another owner, group or mode than it shall have.
     pub const ACCESS_MENDED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d49";
+    /// A configured place is read-only, so files are in the fallback directory.
+    pub const FALLBACK: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d60";
 }
 
 /// How many lines may wait for the journal.

@@ -152,7 +152,7 @@ pub(crate) fn words(step: &Step) -> String {
             refusal @ (Refusal::Foreign { .. }
             | Refusal::KeyDead { .. }
             | Refusal::ParentsHost { .. }
-            | Refusal::Shared
+            | Refusal::Shared(_)
             | Refusal::TwoParties { .. }
             | Refusal::Unclear { .. }),
         ) => format!("would refuse: {refusal}"),

@@ -141,9 +141,9 @@ pub enum Refusal {
         /// The other instance.
         parent: String,
     },
-    /// The file holds entries of another program.
-    #[error("the identity file has entries that imprint did not write")]
-    Shared,
+    /// The file holds something of another program, and is not ours to edit.
+    #[error("the identity file is left alone: {0}")]
+    Shared(identity::Error),
     /// The key died again within a day.
     #[error("two parties hold the host id {host}: its key died again after it was replaced at {replaced}")]
     TwoParties {
@@ -166,7 +166,7 @@ pub enum Refusal {
 impl Classified for Refusal {
     fn class(&self) -> Class {
         match self {
-            Self::Foreign { .. } | Self::Shared | Self::TwoParties { .. } => Class::Tampered,
+            Self::Foreign { .. } | Self::Shared(_) | Self::TwoParties { .. } => Class::Tampered,
             Self::KeyDead { .. } => Class::Refused,
             Self::ParentsHost { .. } | Self::Unclear { .. } => Class::Config,
         }
@@ -183,7 +183,7 @@ impl Classified for Refusal {
             Self::ParentsHost { .. } => {
                 "use {instance_id} in host_id; if the other instance is gone for good, run imprint enroll --take-over"
             }
-            Self::Shared => "set another path as [files] identity, or remove the file",
+            Self::Shared(_) => "set another path as [files] identity, or mend or remove the file",
             Self::TwoParties { .. } => {
                 "find the other party: a clone, a copy of the token, a person; then run imprint enroll --again, or for a fleet set re_enroll_lifted_at"
             }
@@ -230,8 +230,10 @@ impl Why {
 #[must_use]
 pub fn next_step(known: &Known<'_>) -> Step {
     // Another program's entries are never overwritten, whatever we remember.
-    if matches!(known.identity, OnDisk::Unusable(identity::Error::Others)) {
-        return Step::Refuse(Refusal::Shared);
+    if let OnDisk::Unusable(error) = known.identity
+        && error.is_anothers()
+    {
+        return Step::Refuse(Refusal::Shared(*error));
     }
     let state = match known.state {
         Found::Good(state) => state,

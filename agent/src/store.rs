@@ -117,9 +117,9 @@ impl Classified for Error {
         match self {
             Self::Call { errno, .. } => match *errno {
                 Errno::NOSPC | Errno::DQUOT => Some("free some space, then run imprint enroll again"),
-                Errno::ROFS => {
-                    Some("the file system is read-only: set other paths in [files], such as below /run")
-                }
+                Errno::ROFS => Some(
+                    "the file system is read-only: set [files] fallback_dir, such as /run/imprint, or other paths",
+                ),
                 Errno::ACCESS | Errno::PERM => {
                     Some("run as root, or set paths in [files] that this user may write")
                 }

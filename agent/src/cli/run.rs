@@ -4,6 +4,7 @@ use super::{Cli, Command};
 use crate::config::{self, Config, DEFAULT_PATH, Machine, Source, TokenFrom};
 use crate::effects::Real;
 use crate::enroll::{self, Outcome, Rehearsed, Rotated};
+use crate::files::fallback;
 use crate::journal::{self, event};
 use crate::machine_facts::{self, Shown};
 use crate::status::Status;
@@ -54,7 +55,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> Result<(), Class> {
-    let config = Config::load(&cli.config, &Machine);
+    let config = Config::load(&cli.config, &Machine)
+        .map(|config| Config { files: fallback::settled(config.files), ..config });
     match &cli.command {
         Command::Doctor { json, offline } => doctor(&cli.config, &config, *json, *offline),
         Command::Enroll { deadline, dry_run, take_over, again, token_from } => {

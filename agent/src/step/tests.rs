@@ -181,7 +181,7 @@ fn with_another_configuration() {
 fn what_another_program_wrote_is_never_touched() {
     let shared = OnDisk::Unusable(crate::identity::Error::Others);
     for found in [Found::Missing, state(HERE, Phase::Enrolled), state(OTHER, Phase::Enrolled)] {
-        check(Some(HERE), &found, &shared, &Step::Refuse(Refusal::Shared));
+        check(Some(HERE), &found, &shared, &Step::Refuse(Refusal::Shared(crate::identity::Error::Others)));
     }
 }
 

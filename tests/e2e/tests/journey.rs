@@ -138,14 +138,29 @@ fn a_damaged_identity_is_made_anew() {
 }
 
 #[test]
-fn entries_of_somebody_else_are_not_overwritten() {
+fn entries_of_somebody_else_stay_beside_ours() {
     let site = published();
     let machine = site.machine("web");
     let foreign = "machine other.example.org\n  login y\n  password z\n";
     imprint_e2e::write(&machine.path("etc/conjur.identity"), 0o600, foreign);
+    let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
+    let text = machine.identity_text().unwrap();
+    let ours = text.strip_prefix(foreign).unwrap();
+    assert!(ours.starts_with("machine https://") && ours.lines().count() == 3, "{ours}");
+    let _said = Ran::of(&mut machine.imprint(&["verify"])).expect(0);
+    let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
+    assert_eq!(machine.identity_text(), Some(text));
+}
+
+#[test]
+fn a_file_that_readers_do_not_agree_on_is_not_edited() {
+    let site = published();
+    let machine = site.machine("web");
+    let foreign = "machine other.example.org\n  login \"y\n  password z\n";
+    imprint_e2e::write(&machine.path("etc/conjur.identity"), 0o600, foreign);
     let ran = Ran::of(&mut machine.imprint(&["enroll"])).expect(65);
     assert!(
-        ran.err.contains("entries that imprint did not write") && ran.err.contains("hint"),
+        ran.err.contains("cannot be edited: line 2 has quotes") && ran.err.contains("hint"),
         "{}",
         ran.err
     );

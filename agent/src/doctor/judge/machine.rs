@@ -125,7 +125,7 @@ fn next_enroll(machine: &Machine) -> Check {
     let Some(next) = &machine.next else { return Check::skipped(NAME, "state or identity cannot be read") };
     match next {
         // The identity's own check says it.
-        Step::Refuse(Refusal::Shared) => Check::skipped(NAME, "the identity file is another program's"),
+        Step::Refuse(Refusal::Shared(_)) => Check::skipped(NAME, "the identity file is another program's"),
         Step::Refuse(refusal) => Check::of(NAME, refusal),
         Step::EnrollAsOneself { .. } => Check::warning(
             NAME,

@@ -58,7 +58,7 @@ fn what_happened_to_the_files_is_mended() {
     ] {
         scene.write(&identity, &damage);
         if damage.contains("user/") {
-            scene.fails(Class::Tampered, "entries that imprint did not write");
+            scene.fails(Class::Tampered, "has entries of another program, and cannot be edited: line 2");
             assert_eq!(scene.identity(), Some(damage));
             scene.write(&identity, &good);
         }
@@ -194,12 +194,34 @@ fn a_clone_drops_its_parents_identity_and_enrolls_as_itself() {
 fn another_tools_identity_is_never_overwritten() {
     let scene = Scene::new();
     let theirs = "machine https://conjur.example.org/authn\n    login host/theirs\n    password 0123456789abcdefghjk\n";
-    let shared = "machine example.org login me password x\nmachine example.net login me password y\n";
-    for (text, say) in [(theirs, "is of theirs at"), (shared, "has entries that imprint did not write")] {
+    let shared = "machine example.org login me password \"x\n";
+    for (text, say) in [(theirs, "is of theirs at"), (shared, "cannot be edited: line 1 has quotes")] {
         scene.write(&scene.config.files.identity.path, text);
         scene.fails(Class::Tampered, say);
         assert_eq!((scene.identity().as_deref(), scene.count("redeem")), (Some(text), 0));
     }
+}
+
+#[test]
+fn entries_of_others_stay_beside_ours() {
+    let scene = Scene::new();
+    let theirs = "# mine\nmachine example.org login me password x\ndefault login you password z\n";
+    scene.write(&scene.config.files.identity.path, theirs);
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled());
+    let text = scene.identity().unwrap();
+    let entry = files::read_back(&scene.config).unwrap().to_netrc();
+    assert_eq!(text.replace(&*entry, ""), theirs);
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    // Of a clone, only ours goes.
+    scene.firmware("i-0fedcba9876543210");
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    scene.fails(Class::Config, "");
+    assert_eq!(scene.identity().as_deref(), Some(theirs));
+    "i-0fedcba9876543210".clone_into(&mut scene.instance.borrow_mut());
+    scene.run().unwrap();
+    assert!(
+        scene.is_enrolled() && scene.identity().unwrap().starts_with(theirs.split("default").next().unwrap())
+    );
 }
 
 #[test]
