@@ -44,6 +44,7 @@ pub async fn dry_run(
     disk: &impl Disk,
 ) -> Result<Rehearsed, Error> {
     let run = Run::new(config, wishes, on, disk);
+    files::fallback::prepare(&config.files)?;
     let _lock = Lock::take(&config.files.state_dir, run.retry.remaining()).await?;
     run.rehearse().await
 }

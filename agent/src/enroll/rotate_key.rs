@@ -45,6 +45,7 @@ pub async fn rotate_key(
     within: Duration,
 ) -> Result<Rotated, Error> {
     let run = Run { retry: super::retry(within), ..Run::new(config, Wishes::default(), on, disk) };
+    files::fallback::prepare(&config.files)?;
     let _lock = Lock::take(&config.files.state_dir, run.retry.remaining()).await?;
     let end = run.rotate().await;
     if let Err(error) = &end {
