@@ -4,7 +4,6 @@ use super::super::found::{Access, Asked, Copied, Holder, Machine};
 use super::super::proxy::Way;
 use super::super::report::Check;
 use super::together;
-use crate::identity;
 use crate::state::{Found, Phase};
 use crate::status;
 use crate::step::{OnDisk, Refusal, Step};
@@ -94,9 +93,9 @@ fn identity(machine: &Machine) -> Check {
     machine.identity.judged(NAME, |on_disk| match on_disk {
         OnDisk::Good { host_id, .. } => Check::ok(NAME, format!("of {host_id}")),
         OnDisk::Missing => Check::warning(NAME, "there is none", "run imprint enroll"),
-        OnDisk::Unusable(identity::Error::Others) => {
+        OnDisk::Unusable(error) if error.is_anothers() => {
             let hint = "set another path as [files] identity, or remove the file";
-            Check::failure(NAME, Class::Tampered, identity::Error::Others.to_string(), hint)
+            Check::failure(NAME, Class::Tampered, error.to_string(), hint)
         }
         OnDisk::Unusable(error) => {
             Check::failure(NAME, Class::Tampered, error.to_string(), "run imprint enroll: it is made anew")
