@@ -127,6 +127,24 @@ enum Command {
         #[arg(long)]
         reveal: bool,
     },
+    /// Remove all that an enrollment left, at the end of an image's bake
+    ///
+    /// It removes the identity, what was written beside it, the state and drafts, then looks again: what is
+    /// left is named, and an error. It asks nobody: the host stays in Conjur. imprint enroll makes a new
+    /// identity at any time.
+    #[command(verbatim_doc_comment, after_help = more("forget"), after_long_help = after(
+        &[("imprint forget", "the last step before an image is made")],
+        "nothing is left, or nothing was there",
+        &[
+            (Class::Usage, ""),
+            (Class::Tampered, "the identity file is not imprint's to edit"),
+            (Class::Bug, ""),
+            (Class::Storage, "something is left; it is named"),
+            (Class::Transient, "an enrollment is under way"),
+            (Class::Config, ""),
+        ],
+    ))]
+    Forget,
     /// Replace this host's API key
     ///
     /// Conjur makes the new key and the old one dies at once. The new one is stored and proved before this
@@ -222,6 +240,7 @@ mod tests {
         check("imprint verify", true);
         check("imprint enroll --dry-run --take-over --again", true);
         check("imprint rotate-key --deadline 1m", true);
+        check("imprint forget", true);
         check("imprint verify --re-enroll", true);
         check("imprint", false);
         check("imprint enroll --deadline 0s", false);

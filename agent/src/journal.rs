@@ -43,6 +43,8 @@ pub mod event {
     pub const KEY_ROTATED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4c";
     /// A rotation lost the new key on its way; the host is redeemed.
     pub const ROTATED_KEY_LOST: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4d";
+    /// All that an enrollment left was removed: the end of an image's bake.
+    pub const FORGOTTEN: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d60";
     /// The identity file had another owner, group or mode than it shall have.
     pub const ACCESS_MENDED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d49";
     /// A configured place is read-only, so files are in the fallback directory.

@@ -13,6 +13,7 @@ pub mod effects;
 pub mod enroll;
 pub mod facts;
 pub mod files;
+pub mod forget;
 pub mod identity;
 pub mod imds;
 pub mod journal;

@@ -15,7 +15,7 @@ mod place;
 mod read;
 
 pub use disk::{Disk, Real};
-pub use draft::Writable;
+pub use draft::{Writable, draft_of};
 pub use place::{Folder, Folders, judge};
 pub use read::{Looks, read, read_following, read_with_looks, read_with_stat};
 

@@ -16,6 +16,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fmt;
 
+/// The version of the JSON form; it grows when a member changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
 /// The state of every factory.
 #[derive(Debug)]
 pub struct Status {
@@ -107,7 +110,7 @@ impl Status {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let factories: Vec<Value> = self.factories.iter().map(|state| state.to_json(self.now)).collect();
-        json!({"now": self.now.to_string(), "factories": factories})
+        json!({"schema": SCHEMA, "now": self.now.to_string(), "factories": factories})
     }
 }
 

@@ -9,7 +9,7 @@ use crate::journal::{self, event};
 use crate::machine_facts::{self, Shown};
 use crate::status::Status;
 use crate::step::Wishes;
-use crate::{console, doctor, notify, store, verify};
+use crate::{console, doctor, forget, notify, store, verify};
 use clap::Parser as _;
 use imprint_core::error::chain;
 use imprint_core::process;
@@ -64,6 +64,7 @@ fn start(cli: &Cli) -> Result<(), Class> {
             enroll(config, *deadline, wishes, *dry_run, token_from.as_ref())
         }
         Command::Facts { json, reveal } => facts(config, *json, *reveal),
+        Command::Forget => forget(config),
         Command::RotateKey { deadline } => rotate_key(config, *deadline),
         Command::Status { json } => status(config, *json),
         Command::Verify { deadline, re_enroll } => verify(config, *deadline, *re_enroll),
@@ -137,6 +138,22 @@ fn enrolled(config: &Config, end: &Outcome) -> String {
         }
         Outcome::NothingToDo(host) => format!("host/{host} is enrolled already"),
     }
+}
+
+fn forget(config: Configured) -> Result<(), Class> {
+    let what = ("something may be left", event::FAILED);
+    let config = config.map_err(|e| fail(what, &e, None))?;
+    let done = block_on(forget::forget(&config, &store::Real))?.map_err(|e| fail(what, &e, None))?;
+    for path in &done.removed {
+        say(&format!("removed {}", path.display()));
+    }
+    for path in &done.left_alone {
+        say(&format!("left alone {}, which is not what imprint writes and holds no key", path.display()));
+    }
+    if done.removed.is_empty() {
+        say("nothing was there to remove");
+    }
+    Ok(())
 }
 
 fn rotate_key(config: Configured, deadline: Option<Duration>) -> Result<(), Class> {

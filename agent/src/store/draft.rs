@@ -6,8 +6,9 @@
 use super::place::{Folder, Place};
 use super::{Disk, Error, Target};
 use rustix::io::Errno;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 /// What a draft is filled with.
@@ -223,9 +224,19 @@ fn without_nul(label: &[u8]) -> &[u8] {
     label.strip_suffix(b"\0").unwrap_or(label)
 }
 
+/// Where the draft of a file lies until it is finished; a killed run may leave it there.
+#[must_use]
+pub fn draft_of(path: &Path) -> Option<PathBuf> {
+    Some(path.with_file_name(name_of(path.file_name()?)))
+}
+
 fn name<D>(place: &Place<'_, D>) -> OsString {
+    name_of(&place.name)
+}
+
+fn name_of(file: &OsStr) -> OsString {
     let mut name = OsString::from(".");
-    name.push(&place.name);
+    name.push(file);
     name.push(".imprint-draft");
     name
 }

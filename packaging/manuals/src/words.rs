@@ -59,7 +59,15 @@ const AGENT: Words = Words {
         ("JOURNAL_STREAM", "Set by systemd: lines then go to the journal alone."),
     ],
     see_also: &["imprint.toml(5)", "imprint-rotator(8)", "journalctl(1)", "sysexits(3)"],
-    notes: &[],
+    notes: &[(
+        "imprint-forget",
+        &[
+            "conf and pem are removed when they are what imprint writes. What another tool wrote there stays and is named; it holds no key.",
+            "The configuration and the CA file that it names stay: the image needs them.",
+            "Lines in the journal stay too, since nothing can remove single ones. They name hosts and fingerprints, and never hold a secret; journalctl --rotate --vacuum-time=1s removes the whole journal.",
+            "The host that this machine enrolled as stays in Conjur, where it can be removed by policy.",
+        ],
+    )],
 };
 
 const ROTATOR: Words = Words {

@@ -9,6 +9,9 @@ use imprint_core::token::Fingerprint;
 use serde_json::{Value, json};
 use std::fmt;
 
+/// The version of the JSON form; it grows when a member changes its meaning or goes.
+const SCHEMA: u32 = 1;
+
 /// A whole run.
 #[derive(Debug)]
 pub struct Report {
@@ -71,7 +74,7 @@ impl Report {
     pub fn to_json(&self) -> Value {
         let failed = self.factories.iter().filter(|outcome| outcome.result.is_err()).count();
         let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
-        json!({"rotation_id": self.rotation_id, "failed": failed, "factories": factories})
+        json!({"schema": SCHEMA, "rotation_id": self.rotation_id, "failed": failed, "factories": factories})
     }
 }
 

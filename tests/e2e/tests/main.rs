@@ -16,6 +16,7 @@ mod conjur_client;
 mod docs;
 mod doctor;
 mod emulator;
+mod forget;
 mod genuine;
 mod journey;
 mod keys;
