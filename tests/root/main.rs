@@ -11,6 +11,8 @@
 mod place;
 
 mod disks;
+mod faults;
+mod files;
 mod journal;
 
 use imprint_e2e::{Machine, Ran};
