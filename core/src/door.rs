@@ -352,4 +352,54 @@ mod tests {
         check("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "certificate 1");
         check(&pem(&["x"; 17]), "has 17 certificates");
     }
+
+    /// Opens ahead, waits and asks; how many connections that took.
+    fn connections(wait: Duration) -> usize {
+        use std::io::{Read as _, Write as _};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let seen = Arc::clone(&count);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    let _asked = stream.read(&mut [0; 1024]);
+                    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                });
+            }
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let door = Door::direct(CONNECT).unwrap();
+            door.open(&url).await;
+            tokio::time::pause();
+            tokio::time::advance(wait).await;
+            tokio::time::resume();
+            assert_eq!(door.client().get(&url).send().await.unwrap().status(), 204);
+        });
+        count.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_connection_that_is_open_is_used_while_it_is_fresh() {
+        assert_eq!(connections(FRESH / 2), 1);
+        assert_eq!(connections(FRESH * 2), 2);
+    }
+
+    #[test]
+    fn what_runs_beside_a_flow_is_never_waited_for() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let seen = std::cell::Cell::new(0);
+        let ahead = async {
+            seen.set(1);
+            std::future::pending::<()>().await;
+        };
+        let end = runtime.block_on(beside(ahead, async {
+            tokio::task::yield_now().await;
+            seen.get() + 1
+        }));
+        assert_eq!(end, 2);
+        assert_eq!(runtime.block_on(beside(async {}, async { 3 })), 3);
+    }
 }

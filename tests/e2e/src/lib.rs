@@ -7,6 +7,7 @@ pub mod client;
 pub mod cloud;
 pub mod machine;
 pub mod peers;
+pub mod proxy;
 pub mod web;
 
 pub use machine::Machine;

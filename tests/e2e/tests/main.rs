@@ -7,6 +7,7 @@
     reason = "what tests share fails as a test does"
 )]
 
+mod ahead;
 mod bad_config;
 mod bad_disk;
 mod bad_replies;
