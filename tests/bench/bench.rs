@@ -8,6 +8,8 @@
 #![expect(clippy::print_stdout, reason = "a bench speaks to a person")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on must say where it stopped")]
 
+mod link;
+
 use imprint_e2e::{Machine, Programs, Ran, Site};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::error::Error;
@@ -23,11 +25,18 @@ const RUNS: usize = 20;
 type Failed = Box<dyn Error>;
 
 fn main() -> Result<ExitCode, Failed> {
-    let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "measure") {
-        let program = arguments.next().ok_or("measure what?")?;
-        return measured(Command::new(program).args(arguments));
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => loopback().and_then(|_| link::measure()),
+        ["link"] => link::measure(),
+        ["measure", program, rest @ ..] => measured(Command::new(program).args(rest)),
+        ["servers", near, far] => link::servers(near, far),
+        _ => Err("bench, bench link, bench measure PROGRAM...".into()),
     }
+}
+
+/// What one enrollment costs with all servers on this machine.
+fn loopback() -> Result<ExitCode, Failed> {
     let own = std::env::current_exe()?;
     let built = own.parent().expect("a program lies in a folder");
     let folder = built.join("bench-site");

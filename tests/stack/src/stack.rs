@@ -40,6 +40,8 @@ pub struct Options {
     pub layers: Vec<String>,
     /// Where the servers listen, in the network namespace of the thread that starts them.
     pub address: IpAddr,
+    /// Where the metadata services of its instances listen.
+    pub imds_address: IpAddr,
     /// The names of S3 and KMS in their certificates; without any they speak plain HTTP.
     pub aws_names: Vec<String>,
 }
@@ -58,6 +60,7 @@ impl Options {
             factory_context_key: factory_context_key.to_owned(),
             layers: vec!["web".to_owned(), "db".to_owned()],
             address: Ipv4Addr::LOCALHOST.into(),
+            imds_address: Ipv4Addr::LOCALHOST.into(),
             aws_names: Vec::new(),
         }
     }
@@ -228,7 +231,7 @@ impl Stack {
         instance.account.clone_from(&self.options.aws_account);
         instance.region.clone_from(&self.options.region);
         change(&mut instance);
-        Server::start(Imds::new(self.credentials.clone(), instance))
+        Server::start_at(self.options.imds_address, Imds::new(self.credentials.clone(), instance), None)
     }
 
     /// The environment that leads an AWS SDK to S3 and KMS of this stack, and, with keys, who it is.
