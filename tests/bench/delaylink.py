@@ -6,6 +6,7 @@ taps and one loop, for kernels without netem. Says "ready" once the devices are 
 standard input."""
 
 import collections
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -24,6 +25,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def enter(namespace):
+    """Moves this process to another network namespace."""
     if libc.setns(namespace, CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), "setns")
 
@@ -51,6 +53,7 @@ def take(frames, to, delay, waiting):
 
 
 def main():
+    """Carries frames until nobody wants it any more."""
     libc.prctl(PR_SET_TIMERSLACK, 50_000, 0, 0, 0)
     left, right, delay = tap(sys.argv[1]), tap(sys.argv[2]), float(sys.argv[3]) / 1000
     other = {left: right, right: left}
@@ -69,10 +72,9 @@ def main():
             take(source, other[source], delay, waiting)
         while waiting and waiting[0][0] <= time.monotonic():
             _, to, frame = waiting.popleft()
-            try:
+            # The device is not up yet, or full: a link may lose frames.
+            with contextlib.suppress(OSError):
                 os.write(to, frame)
-            except OSError:
-                pass  # The device is not up yet, or full: a link may lose frames.
 
 
 main()
