@@ -26,7 +26,7 @@ impl Outside for Documented {
     }
 }
 
-fn document(path: &str) -> String {
+pub(crate) fn document(path: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
     fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }

@@ -20,6 +20,7 @@ mod emulator;
 mod forget;
 mod genuine;
 mod journey;
+mod json;
 mod keys;
 mod lambda;
 mod metadata;
