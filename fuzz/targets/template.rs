@@ -13,11 +13,11 @@ fuzz_target!(|data: &str| {
     assert_eq!(template.as_str(), text);
     let tags = template.needs().tags.into_iter().map(|name| (name, tag.to_owned())).collect();
     let facts = Facts {
-        account_id: "123456789012".to_owned(),
+        account_id: Some("123456789012".to_owned()),
         hostname: Some(tag.to_owned()),
         instance_id: "i-0123456789abcdef0".parse().expect("an instance-id"),
         private_ip: "192.0.2.10".parse().ok(),
-        region: "eu-west-1".to_owned(),
+        region: Some("eu-west-1".to_owned()),
         tags,
     };
     if let Ok(id) = template.host_id(&facts) {

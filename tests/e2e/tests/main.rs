@@ -28,6 +28,7 @@ mod one_redeemer;
 mod place;
 mod process;
 mod readers;
+mod sources;
 mod unsettled;
 
 use imprint_e2e::Site;
