@@ -184,6 +184,15 @@ fn the_format_byte_for_byte() {
 }
 
 #[test]
+fn architecture_md_shows_this_format() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../ARCHITECTURE.md")).unwrap();
+    let shown = text.split("```json\n").find(|block| block.starts_with("{\"kind\"")).unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let shown = shown.replace('\n', "").replace("FINGERPRINT", token().fingerprint().as_str());
+    assert_eq!(format!("{shown}\n").as_bytes(), fixed().to_bytes());
+}
+
+#[test]
 fn what_is_no_such_object() {
     let text = String::from_utf8(fixed().to_bytes()).unwrap();
     let check = |changed: &str, say: &str, class: Class| {
