@@ -347,6 +347,45 @@ fn whichever_disk_call_fails_nothing_is_partial_and_the_next_run_ends_well() {
 }
 
 #[test]
+fn wherever_it_is_killed_the_next_run_ends_well_and_leaves_nothing_behind() {
+    let enrolled = || {
+        let scene = Scene::new();
+        scene.run().unwrap();
+        scene
+    };
+    let cloned = || {
+        let scene = enrolled();
+        scene.firmware("i-0fedcba9876543210");
+        scene
+    };
+    let damaged = || {
+        let scene = enrolled();
+        scene.write(&scene.config.files.identity.path, "");
+        scene
+    };
+    for (what, machine) in
+        [("first boot", &Scene::new as &dyn Fn() -> Scene), ("clone", &cloned), ("damage", &damaged)]
+    {
+        let count = Faulty::at(0, Errno::IO);
+        machine().run_on(&count).unwrap();
+        let calls = count.calls.get();
+        assert!(calls > 40, "{what}: {calls}");
+        for at in 1..=calls {
+            let scene = machine();
+            let before = (scene.identity(), scene.keys.get());
+            let _killed = scene.dies_on(&Faulty { for_good: true, ..Faulty::at(at, Errno::IO) });
+            if let Some(text) = scene.identity().filter(|_| scene.identity() != before.0) {
+                assert!(Identity::parse(text.as_bytes()).is_ok(), "{what}, call {at} left {text:?}");
+            }
+            // What is left besides, drafts among it, goes with the next run.
+            scene.run().unwrap_or_else(|e| panic!("{what}, call {at}: {}", chain(&e)));
+            assert!(scene.is_enrolled(), "{what}, call {at}");
+            assert!(scene.keys.get() - before.1 <= 2, "{what}, call {at}: {} redeems", scene.keys.get());
+        }
+    }
+}
+
+#[test]
 fn whichever_effect_fails_nothing_is_partial_and_the_next_run_ends_well() {
     for call in ["facts", "fetch", "unseal", "redeem", "authenticate", "may_read"] {
         for broken in

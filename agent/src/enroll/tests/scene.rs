@@ -57,7 +57,8 @@ impl Scene {
     }
 
     pub(crate) fn with(more: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        // In memory where that can be: thousands of flushes, each of which a disk would take its time for.
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let mut config = configuration(more);
         let at = |name: &str| dir.path().join(name);
         std::fs::create_dir(at("etc")).unwrap();
@@ -152,6 +153,14 @@ impl Scene {
         let end = runtime.block_on(enroll(&self.config, self.wishes.get(), self, disk));
         self.tells_no_secret(&end);
         end
+    }
+
+    /// Runs an enrollment that dies with the disk: no call of it is carried out any more, cleaning up
+    /// included, as when it is killed.
+    pub(super) fn dies_on(&self, disk: &impl Disk) -> Error {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(enroll(&self.config, self.wishes.get(), self, disk)).unwrap_err()
     }
 
     /// Runs a rotation of the key.
