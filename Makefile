@@ -71,6 +71,7 @@ bench: peers ## what one enrollment costs, beside awscli, boto3 and curl; as roo
 	$(CARGO) build --locked --release -p imprint
 	$(CARGO) build --locked --release -p imprint-rotator
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
+	$(CARGO) run --locked --quiet -p imprint-core --example fleet
 
 .PHONY: fuzz
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each

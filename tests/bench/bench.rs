@@ -8,6 +8,7 @@
 #![expect(clippy::print_stdout, reason = "a bench speaks to a person")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on must say where it stopped")]
 
+mod lambda;
 mod link;
 
 use imprint_e2e::{Machine, Programs, Ran, Site};
@@ -72,6 +73,7 @@ fn loopback() -> Result<ExitCode, Failed> {
         let name = program.file_name().unwrap_or_default().display();
         println!("{name:<28}{:>9.2} MB", fs::metadata(program)?.len() as f64 / 1e6);
     }
+    lambda::first_poll(&site, &programs)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -138,3 +138,32 @@ fn every_exit_code_is_in_the_table() {
         assert!(text.contains(&row), "{row}");
     }
 }
+
+/// Each promise of SECURITY.md names tests, each of which is there, and is a test.
+#[test]
+fn every_promise_names_its_tests() {
+    let text = document("SECURITY.md");
+    let promises = text.split("## What the agent promises").nth(1).unwrap().split("\n## ").next().unwrap();
+    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    assert!(rows.len() > 10, "{rows:?}");
+    for row in rows {
+        let proof = row.split(" | ").nth(1).unwrap().trim_end_matches(" |");
+        let mut tests = 0;
+        for group in proof.split("; ") {
+            let Some((names, path)) = group.rsplit_once(" in ") else { continue };
+            if !path.ends_with(".rs") {
+                continue;
+            }
+            let code = document(path);
+            for name in names.split('`').skip(1).step_by(2) {
+                let (before, _) = code
+                    .split_once(&format!("fn {name}("))
+                    .unwrap_or_else(|| panic!("{path} has no {name}: {row}"));
+                let attributes = before.rsplit("\n\n").next().unwrap_or_default();
+                assert!(attributes.contains("#[test]"), "{name} of {path} is no test");
+                tests += 1;
+            }
+        }
+        assert!(tests > 0, "a promise without a test: {row}");
+    }
+}
