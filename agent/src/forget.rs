@@ -2,9 +2,10 @@
 //! state and what a killed run may have left, then looks again. What is still there is an error.
 //!
 //! It asks nobody: the host stays in Conjur. `conf` and `pem` go when they are what imprint writes; else
-//! another tool has a hand in them, and they hold no secret: they stay, and are named.
+//! another tool has a hand in them, and they hold no secret: they stay, and are named. So does a file that
+//! somebody put there for imprint to read, such as a token.
 
-use crate::config::Config;
+use crate::config::{Config, Source};
 use crate::files;
 use crate::journal::event;
 use crate::lock::{self, Lock};
@@ -20,8 +21,8 @@ use std::time::Duration;
 pub struct Forgotten {
     /// What was there and is gone.
     pub removed: Vec<PathBuf>,
-    /// What holds no secret and is not what imprint writes.
-    pub left_alone: Vec<PathBuf>,
+    /// What somebody else wrote, and what it is.
+    pub left_alone: Vec<(PathBuf, &'static str)>,
 }
 
 /// Why something may be left.
@@ -85,12 +86,13 @@ pub async fn forget(config: &Config, disk: &impl Disk) -> Result<Forgotten, Erro
         match store::read(&path, LARGEST_COPY) {
             Ok(Some(is)) if is == should => store::remove(disk, &path)?,
             Ok(None) => {}
-            Ok(Some(_)) | Err(_) => done.left_alone.push(path),
+            Ok(Some(_)) | Err(_) => {
+                done.left_alone.push((path, "it is not what imprint writes, and holds no key"))
+            }
         }
     }
-    for path in
-        all.iter().filter(|path| !done.left_alone.contains(path) && **path != config.files.identity.path)
-    {
+    let others: Vec<PathBuf> = done.left_alone.iter().map(|(path, _)| path.clone()).collect();
+    for path in all.iter().filter(|path| !others.contains(path) && **path != config.files.identity.path) {
         if is_there(path) {
             store::remove(disk, path)?;
         }
@@ -101,10 +103,11 @@ pub async fn forget(config: &Config, disk: &impl Disk) -> Result<Forgotten, Erro
     }
     drop(lock);
 
-    let left = left(config, &done.left_alone)?;
+    let left = left(config, &others)?;
     if !left.is_empty() {
         return Err(Error::Left(left));
     }
+    done.left_alone.extend(inputs(config).into_iter().filter(|(path, _)| is_there(path)));
     // The identity's file may stay, with what others have in it.
     let is_gone = |path: &PathBuf| !is_there(path) || had_identity && *path == config.files.identity.path;
     done.removed = there.into_iter().filter(is_gone).collect();
@@ -164,6 +167,29 @@ fn copies(config: &Config) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
+/// Secrets that somebody else put on the machine for imprint to read.
+fn inputs(config: &Config) -> Vec<(PathBuf, &'static str)> {
+    let mut found = Vec::new();
+    for source in &config.sources {
+        let opener = match source {
+            Source::ClientData { file, opener } | Source::File { file, opener, .. } => {
+                found.push((
+                    file.clone(),
+                    "it is a token that the configuration names: no image should have it",
+                ));
+                opener
+            }
+            Source::Credential { opener, .. } | Source::Stdin { opener } => opener,
+            Source::S3(_) => continue,
+        };
+        let secret = opener.secret_file.clone();
+        found.extend(
+            secret.map(|file| (file, "it is a secret that the configuration names: no image should have it")),
+        );
+    }
+    found
+}
+
 /// What a second look finds.
 fn left(config: &Config, left_alone: &[PathBuf]) -> Result<Vec<PathBuf>, Error> {
     let identity = &config.files.identity.path;
@@ -197,7 +223,7 @@ fn shown(paths: &[PathBuf]) -> String {
 mod tests {
     use super::*;
     use crate::enroll::tests::scene::Scene;
-    use crate::store::Real;
+    use crate::store::{Real, Target};
 
     fn run(scene: &Scene) -> Result<Forgotten, Error> {
         let runtime =
@@ -249,9 +275,56 @@ mod tests {
         let conf = &scene.config.files.conf.path;
         std::fs::write(conf, "account: other\n").unwrap();
         let done = run(&scene).unwrap();
-        assert_eq!(done.left_alone, std::slice::from_ref(conf));
+        assert_eq!(done.left_alone, [(conf.clone(), "it is not what imprint writes, and holds no key")]);
         assert_eq!(left(&scene), ["conjur.conf"]);
         assert_eq!(std::fs::read_to_string(conf).unwrap(), "account: other\n");
+    }
+
+    #[test]
+    fn everything_that_holds_the_key_goes_and_entries_of_others_stay() {
+        let mut scene = Scene::new();
+        let etc = scene.config.files.conf.path.parent().unwrap().to_owned();
+        let more = etc.with_file_name("more");
+        std::fs::create_dir(&more).unwrap();
+        let at = |name: &str| Target { path: more.join(name), ..scene.config.files.identity.clone() };
+        let (env, json) = (at("conjur.env"), at("conjur.json"));
+        (scene.config.files.env, scene.config.files.json) = (Some(env.clone()), Some(json.clone()));
+        let token = more.join("token");
+        std::fs::write(&token, "a token").unwrap();
+        scene.config.sources.push(Source::File {
+            file: token.clone(),
+            remove: false,
+            opener: crate::config::Opener::default(),
+        });
+        let others = "machine github.com\n    login me\n    password secret\n";
+        std::fs::write(&scene.config.files.identity.path, others).unwrap();
+        scene.run().unwrap();
+        assert!(env.path.exists() && json.path.exists());
+
+        let done = run(&scene).unwrap();
+        assert_eq!(std::fs::read_to_string(&scene.config.files.identity.path).unwrap(), others);
+        assert_eq!(left(&scene), ["conjur.identity"]);
+        assert!(!env.path.exists() && !json.path.exists() && token.exists());
+        assert!(done.removed.contains(&scene.config.files.identity.path), "the entry: {done:?}");
+        assert_eq!(done.left_alone.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), [token]);
+        // Once more there is nothing of ours.
+        assert_eq!(run(&scene).unwrap().removed, Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn what_lies_in_the_fallback_directory_goes_with_it() {
+        let mut scene = Scene::new();
+        let dir = scene.config.files.conf.path.parent().unwrap().join("fallback");
+        scene.config.files.fallback_dir = Some(dir.clone());
+        std::fs::create_dir_all(dir.join("state")).unwrap();
+        for name in ["conjur.identity", "conjur.conf", "state/state.json", "state/lock"] {
+            std::fs::write(dir.join(name), "a key").unwrap();
+        }
+        run(&scene).unwrap();
+        assert!(!dir.exists());
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::write(dir.join("copy"), "a key").unwrap();
+        assert!(matches!(run(&scene).unwrap_err(), Error::Left(left) if left == [dir.join("copy")]));
     }
 
     #[test]

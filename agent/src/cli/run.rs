@@ -147,8 +147,8 @@ fn forget(config: Configured) -> Result<(), Class> {
     for path in &done.removed {
         say(&format!("removed {}", path.display()));
     }
-    for path in &done.left_alone {
-        say(&format!("left alone {}, which is not what imprint writes and holds no key", path.display()));
+    for (path, why) in &done.left_alone {
+        say(&format!("left alone {}: {why}", path.display()));
     }
     if done.removed.is_empty() {
         say("nothing was there to remove");

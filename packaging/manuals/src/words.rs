@@ -63,6 +63,7 @@ const AGENT: Words = Words {
         "imprint-forget",
         &[
             "conf and pem are removed when they are what imprint writes. What another tool wrote there stays and is named; it holds no key.",
+            "A token or a secret that the configuration names as a file stays and is named: remove it before an image is made.",
             "The configuration and the CA file that it names stay: the image needs them.",
             "Lines in the journal stay too, since nothing can remove single ones. They name hosts and fingerprints, and never hold a secret; journalctl --rotate --vacuum-time=1s removes the whole journal.",
             "The host that this machine enrolled as stays in Conjur, where it can be removed by policy.",

@@ -13,12 +13,14 @@ mod bad_disk;
 mod bad_replies;
 mod bad_token;
 mod clock;
+
 mod conjur_client;
 mod docs;
 mod doctor;
 mod emulator;
 mod forget;
 mod genuine;
+mod help;
 mod journey;
 mod json;
 mod keys;
