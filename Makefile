@@ -70,6 +70,7 @@ bench: peers ## what one enrollment costs, beside awscli, boto3 and curl; as roo
 	@$(need) cc curl jq
 	$(CARGO) build --locked --release -p imprint
 	$(CARGO) build --locked --release -p imprint-rotator
+	$(CARGO) build --locked --release -p imprint-plain
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 	$(CARGO) run --locked --quiet -p imprint-core --example fleet
 

@@ -17,7 +17,7 @@ pub use error::Error;
 pub use kms::{Encrypted, Kms};
 pub use s3::{Bucket, ETag, Object, Only};
 
-use crate::door::{Door, Tls, Trust};
+use crate::door::{Tls, Trust};
 use crate::second::Second;
 use aws_config::identity::IdentityCache;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
@@ -132,11 +132,9 @@ impl Aws {
         also: impl FnOnce(ConfigLoader) -> ConfigLoader,
     ) -> Result<Self, Error> {
         let tls = Tls::new(trust)?;
-        // No door is shared: a connection that is open ahead goes to whoever asks first.
-        let way = || Ok::<_, Error>(Connector::new(Door::over(&tls)?, Door::direct(Duration::from_secs(1))?));
-        let ways = [way()?, way()?];
+        let ways = [Connector::new(&tls), Connector::new(&tls)];
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(way()?)
+            .http_client(Connector::new(&tls))
             .retry_config(RetryConfig::disabled())
             // Objects and replies are small, and every call has a time-out.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());

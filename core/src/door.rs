@@ -188,8 +188,16 @@ impl Door {
     /// # Errors
     /// When the client cannot be built.
     pub fn direct(connect: Duration) -> Result<Self, Error> {
-        let nobody = with_roots(rustls::RootCertStore::empty())?;
-        Self::build(nobody, |client| client.no_proxy().connect_timeout(connect))
+        let nobody = Tls(with_roots(rustls::RootCertStore::empty())?);
+        Self::straight(&nobody, connect)
+    }
+
+    /// A door that never goes through a proxy: to this machine's own addresses.
+    ///
+    /// # Errors
+    /// When the client cannot be built.
+    pub fn straight(tls: &Tls, connect: Duration) -> Result<Self, Error> {
+        Self::build(tls.0.clone(), |client| client.no_proxy().connect_timeout(connect))
     }
 
     /// The client behind it.

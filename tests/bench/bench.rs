@@ -61,6 +61,17 @@ fn loopback() -> Result<ExitCode, Failed> {
         let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
         Some(machine.imprint(&["enroll"]))
     })?;
+    let plain = programs.agent.with_file_name("imprint-plain");
+    let wiped_not = contest(&site, "  memory not wiped", |machine| {
+        let like = machine.imprint(&["enroll"]);
+        let mut command = Command::new(Some(&plain).filter(|plain| plain.exists())?);
+        command.args(like.get_args()).env_clear();
+        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Some(command)
+    })?;
+    if wiped_not.is_none() {
+        println!("{:<28}NOT RUN: {} is not built", "  memory not wiped", plain.display());
+    }
     let peers = peers();
     for (name, script) in ["with_curl.sh", "with_boto3.py", "with_awscli.sh"].map(|n| (n, peers.join(n))) {
         match contest(&site, name, |machine| peer(&site, machine, &script))? {

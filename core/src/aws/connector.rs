@@ -1,6 +1,6 @@
 //! The SDK's way out: our doors.
 
-use crate::door::Door;
+use crate::door::{self, Door, Tls};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
@@ -11,21 +11,28 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 use std::cell::RefCell;
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The most that any answer may have, in bytes: the SDK reads errors and KMS's answers whole, and an
 /// object has a smaller cap of its own.
 const LARGEST: usize = 64 * 1024;
 
-/// Two doors: one that honours proxies, one that never does.
+/// The longest that a connection to this machine itself may take.
+const CONNECT: Duration = Duration::from_secs(1);
+
+/// Two doors: one that honours proxies, one that never does. Each is made when it is first needed, and
+/// no door is shared: a connection that is open ahead goes to whoever asks first.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
-    door: Door,
-    direct: Door,
+    tls: Tls,
+    door: Arc<OnceLock<Door>>,
+    direct: Arc<OnceLock<Door>>,
 }
 
 impl Connector {
-    pub(super) const fn new(door: Door, direct: Door) -> Self {
-        Self { door, direct }
+    pub(super) fn new(tls: &Tls) -> Self {
+        Self { tls: tls.clone(), door: Arc::default(), direct: Arc::default() }
     }
 
     /// Opens a connection for the next request to this address, if it is one that is spoken to.
@@ -43,14 +50,25 @@ impl Connector {
             uri.parse().map_err(|e: http::uri::InvalidUri| ConnectorError::user(e.into()))?;
         let here = is_here(uri.host().unwrap_or_default());
         match (uri.scheme_str(), here) {
-            (_, true) => Ok(&self.direct),
-            (Some("https"), false) => Ok(&self.door),
+            (_, true) => made(&self.direct, || Door::straight(&self.tls, CONNECT)),
+            (Some("https"), false) => made(&self.door, || Door::over(&self.tls)),
             // An answer of Decrypt carries the token, and an environment variable is easily set.
             _ => {
                 Err(ConnectorError::user("plain http is taken for this machine's own addresses alone".into()))
             }
         }
     }
+}
+
+fn made(
+    door: &OnceLock<Door>,
+    make: impl FnOnce() -> Result<Door, door::Error>,
+) -> Result<&Door, ConnectorError> {
+    if door.get().is_none() {
+        let new = make().map_err(|error| ConnectorError::user(error.into()))?;
+        return Ok(door.get_or_init(|| new));
+    }
+    door.get().ok_or_else(|| ConnectorError::user("no door".into()))
 }
 
 /// The metadata services of instances and containers live on link-local addresses, where a proxy
@@ -124,19 +142,18 @@ impl HttpClient for Connector {
 mod tests {
     use super::*;
     use crate::door::Trust;
-    use std::time::Duration;
 
     #[test]
     fn plain_http_and_no_proxy_are_for_this_machine_alone() {
-        let connector =
-            Connector::new(Door::new(&Trust::Public).unwrap(), Door::direct(Duration::from_secs(1)).unwrap());
-        let check = |uri, want: Option<&Door>| match (connector.door_to(uri), want) {
-            (Ok(door), Some(want)) => assert!(std::ptr::eq(door, want), "{uri}"),
+        let connector = Connector::new(&Tls::new(&Trust::Public).unwrap());
+        let door = |to: &OnceLock<Door>| to.get().map(std::ptr::from_ref);
+        let check = |uri, want: Option<&OnceLock<Door>>| match (connector.door_to(uri), want) {
+            (Ok(is), Some(want)) => assert_eq!(Some(std::ptr::from_ref(is)), door(want), "{uri}"),
             (Err(_), None) => {}
             (Ok(_), None) => panic!("{uri} was taken"),
             (Err(error), Some(_)) => panic!("{uri}: {error}"),
         };
-        let (direct, proxied) = (Some(&connector.direct), Some(&connector.door));
+        let (direct, proxied) = (Some(&*connector.direct), Some(&*connector.door));
         check("http://169.254.169.254/latest/api/token", direct);
         check("http://169.254.170.2/v2/credentials", direct);
         check("http://[fd00:ec2::254]/latest/api/token", direct);
