@@ -111,3 +111,25 @@ fn owner_and_mode_fail() {
     check("fchown", &["EROFS", "EIO", "EDQUOT"], None);
     check("fchmod", &["EROFS", "EIO"], None);
 }
+
+/// The note before the redeem, the files, the record after it: each is flushed, and so is each directory.
+#[test]
+#[ignore = "needs root: make test-root"]
+fn an_enrollment_flushes_no_more_than_it_must() {
+    let site = published();
+    let machine = site.machine("web");
+    let log = machine.path("strace");
+    let program = machine.imprint(&["enroll"]);
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-y", "-e", "trace=fsync", "-o"]).arg(&log);
+    strace.arg(program.get_program()).args(program.get_args());
+    strace.env_clear().envs(program.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    let _said = Ran::of(&mut strace).expect(0);
+    let calls = fs::read_to_string(&log).unwrap();
+    let flushed: Vec<&str> =
+        calls.lines().map(|line| line.rsplit_once(">)").unwrap().0.rsplit_once('/').unwrap().1).collect();
+    let state = [".state.json.imprint-draft", "imprint"];
+    let files =
+        [".conjur.pem.imprint-draft", ".conjur.conf.imprint-draft", ".conjur.identity.imprint-draft", "etc"];
+    assert_eq!(flushed, [&state[..], &files, &state].concat());
+}

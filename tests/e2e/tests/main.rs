@@ -30,6 +30,7 @@ mod one_redeemer;
 mod place;
 mod process;
 mod readers;
+mod sinks;
 mod sources;
 mod unsettled;
 
