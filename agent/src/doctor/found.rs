@@ -89,6 +89,8 @@ pub(super) struct Machine {
     pub(super) next: Option<Step>,
     /// Of the identity file: what it has, and what it should have.
     pub(super) access: Option<(Access, Access)>,
+    /// Files that the sources of a token name, each with what it is.
+    pub(super) inputs: Vec<(String, Input)>,
     pub(super) places: Vec<Place>,
     /// conf and pem: what stands there, against what `enroll` writes.
     pub(super) copies: Vec<(String, Copied)>,
@@ -140,6 +142,17 @@ pub(super) enum Copied {
     Different,
     Missing,
     Same,
+}
+
+/// A file with a token, or with what opens one. Its content is not looked at.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Input {
+    Missing,
+    /// This user may not read it.
+    Closed,
+    /// Everybody may read it; these are its permission bits.
+    Open(u32),
+    Ready,
 }
 
 /// Who holds the lock.

@@ -10,7 +10,7 @@ use super::report::{Check, Outcome};
 use crate::config::Config;
 
 /// The checks of the machine itself.
-const MACHINE: [&str; 15] = [
+const MACHINE: [&str; 16] = [
     "config-access",
     "user",
     "instance-id",
@@ -18,6 +18,7 @@ const MACHINE: [&str; 15] = [
     "identity",
     "identity-access",
     "next-enroll",
+    "token-files",
     "directories",
     "disk",
     "lock",

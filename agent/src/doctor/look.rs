@@ -2,9 +2,9 @@
 //! written, and nothing is sent.
 
 use super::ask::{aws_host, host_and_port};
-use super::found::{Access, Asked, Copied, Holder, Machine, Place, Room, Trouble};
+use super::found::{Access, Asked, Copied, Holder, Input, Machine, Place, Room, Trouble};
 use super::proxy::{self, Way};
-use crate::config::{Config, Outside};
+use crate::config::{Config, Outside, Source};
 use crate::enroll::made_for;
 use crate::step::{Known, Rules, Wishes, next_step};
 use crate::store::{self, Target};
@@ -79,6 +79,7 @@ pub(super) fn machine(config: &Config, path: &Path, now: Second, outside: &impl 
         identity,
         next,
         access: access(&config.files.identity),
+        inputs: inputs(config),
         places: places(config),
         copies: copies(config),
         lock: holder(&config.files.state_dir.join("lock")),
@@ -123,6 +124,38 @@ fn access(target: &Target) -> Option<(Access, Access)> {
         group: target.group.unwrap_or_else(|| rustix::process::getegid().as_raw()),
     };
     Some((Access { mode: is.mode() & 0o7777, owner: is.uid(), group: is.gid() }, should))
+}
+
+/// Every file that a source names, and whether it could be read.
+fn inputs(config: &Config) -> Vec<(String, Input)> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    for source in &config.sources {
+        let opener = match source {
+            Source::ClientData { file, opener } | Source::File { file, opener, .. } => {
+                paths.push(file.clone());
+                opener
+            }
+            Source::Credential { name, directory, opener } => {
+                paths.extend(directory.as_ref().map(|directory| directory.join(name)));
+                opener
+            }
+            Source::Stdin { opener } => opener,
+            Source::S3(_) => continue,
+        };
+        paths.extend([&opener.facts_file, &opener.secret_file].into_iter().flatten().cloned());
+    }
+    paths.into_iter().map(|path| (path.display().to_string(), input(&path))).collect()
+}
+
+fn input(path: &Path) -> Input {
+    let Ok(is) = std::fs::metadata(path) else { return Input::Missing };
+    if rustix::fs::accessat(CWD, path, rustix::fs::Access::READ_OK, AtFlags::EACCESS).is_err() {
+        Input::Closed
+    } else if is.mode() & 0o004 != 0 {
+        Input::Open(is.mode() & 0o7777)
+    } else {
+        Input::Ready
+    }
 }
 
 /// Every file that an enrollment writes.

@@ -440,3 +440,23 @@ fn a_lock_that_is_held() {
     assert_eq!((checks["lock"]["outcome"].as_str(), code), (Some("warning"), 0));
     assert!(checks["lock"]["detail"].as_str().unwrap().contains(&format!("process {}", std::process::id())));
 }
+
+#[test]
+fn a_token_that_does_not_come_from_a_bucket() {
+    let site = published();
+    let machine = site.machine("web");
+    let file = machine.path("etc/imprint/token");
+    let config = machine.config();
+    let (before, _) = config.split_once("[source]\n").unwrap();
+    let (_, after) = config.split_once("[files]\n").unwrap();
+    machine.set_config(&format!("{before}[source]\nkind = \"file\"\nfile = {file:?}\n\n[files]\n{after}"));
+    fails(&site, &machine, &[], &["token-files"], 69, "is not there");
+    imprint_e2e::write(&file, 0o600, "sealed elsewhere");
+    let (checks, code) = examined(&site, &machine, &[], &[]);
+    assert_eq!((names(&checks, "failure"), code), (vec![], 0));
+    assert_eq!(checks["s3-object"]["outcome"], "skipped");
+    assert!(!format!("{checks:?}").contains("sealed elsewhere"));
+    imprint_e2e::write(&file, 0o644, "sealed elsewhere");
+    let (checks, _) = examined(&site, &machine, &[], &[]);
+    assert_eq!(checks["token-files"]["outcome"], "warning");
+}

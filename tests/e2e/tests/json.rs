@@ -88,6 +88,12 @@ fn what_is_documented_is_what_is_printed() {
     site.stack.s3.service().delete_raw("imprint-tokens", &site.stack.object_key("web"));
     let doctor = Ran::of(&mut machine.imprint(&["doctor", "--json"])).expect(69);
     check("imprint doctor --json", &doctor.out);
+    let (_, text) = documented().remove("imprint doctor --json").unwrap();
+    let table = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let listed: Vec<&str> = table.map(|(name, _)| name).skip_while(|name| *name != "config").collect();
+    let printed: Value = serde_json::from_str(&doctor.out).unwrap();
+    let named = printed["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap());
+    assert_eq!(listed, named.collect::<Vec<_>>());
 
     let rotated = Ran::of(&mut site.rotator(&["rotate", "--json", "--now"])).expect(0);
     check("imprint-rotator rotate --json", &rotated.out);

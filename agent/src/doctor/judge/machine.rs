@@ -1,6 +1,6 @@
 //! Judgments on the machine itself.
 
-use super::super::found::{Access, Asked, Copied, Holder, Machine};
+use super::super::found::{Access, Asked, Copied, Holder, Input, Machine};
 use super::super::proxy::Way;
 use super::super::report::Check;
 use super::together;
@@ -28,6 +28,7 @@ pub(super) fn checks(machine: &Machine) -> Vec<Check> {
         identity(machine),
         identity_access(machine),
         next_enroll(machine),
+        token_files(machine),
         directories(machine),
         disk(machine),
         lock(machine),
@@ -133,6 +134,37 @@ fn next_enroll(machine: &Machine) -> Check {
         ),
         Step::Enroll(_) | Step::Nothing => Check::ok(NAME, status::words(next)),
     }
+}
+
+fn token_files(machine: &Machine) -> Check {
+    const NAME: &str = "token-files";
+    if machine.inputs.is_empty() {
+        return Check::ok(NAME, "no source of a token is a file");
+    }
+    let is_needed = machine.next != Some(Step::Nothing);
+    let judged = machine.inputs.iter().map(|(path, input)| match input {
+        Input::Ready => Check::ok(NAME, format!("{path} can be read")),
+        // A token is of no use after the enrollment, and often removed.
+        Input::Missing if !is_needed => Check::ok(NAME, format!("{path} is not there, nor needed now")),
+        Input::Missing => Check::failure(
+            NAME,
+            Class::Absent,
+            format!("{path} is not there"),
+            "put it there, or name another source of the token",
+        ),
+        Input::Closed => Check::failure(
+            NAME,
+            Class::Config,
+            format!("{path} cannot be read by this user"),
+            "give it to the user who enrolls, and to nobody else",
+        ),
+        Input::Open(mode) => Check::warning(
+            NAME,
+            format!("{path} has mode {mode:04o}: everybody may read it"),
+            "chown root and chmod 0600: a token in clear is refused there, and is spent once others could read it",
+        ),
+    });
+    together(NAME, judged.collect())
 }
 
 fn directories(machine: &Machine) -> Check {

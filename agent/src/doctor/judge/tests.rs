@@ -1,4 +1,4 @@
-use super::super::found::{Access, Copied, Date, Holder, Place, Room, Server};
+use super::super::found::{Access, Copied, Date, Holder, Input, Place, Room, Server};
 use super::super::proxy::Way;
 use super::*;
 use crate::config::tests::config;
@@ -37,6 +37,7 @@ fn machine() -> Machine {
         identity: Asked::Told(OnDisk::Good { appliance_url: URL.to_owned(), host_id: "app/h".to_owned() }),
         next: Some(Step::Nothing),
         access: Some((root, root)),
+        inputs: vec![],
         places: vec![Place { path: "/etc/conjur.identity".to_owned(), fit: Ok(()), disk: Some(room) }],
         copies: vec![("/etc/conjur.conf".to_owned(), Copied::Same)],
         lock: Holder::Nobody,
@@ -181,6 +182,16 @@ fn the_machine() {
     on_machine(|m| m.next = parent(), &[("next-enroll", Warning)]);
     let refused = || Some(Step::Refuse(Refusal::Foreign { found: "a".to_owned(), own: "b".to_owned() }));
     on_machine(|m| m.next = refused(), &[("next-enroll", failure(Class::Tampered))]);
+    let input = |input| vec![("/run/token".to_owned(), input)];
+    on_machine(|m| m.inputs = input(Input::Ready), &[]);
+    on_machine(|m| m.inputs = input(Input::Missing), &[]);
+    on_machine(|m| m.inputs = input(Input::Open(0o644)), &[("token-files", Warning)]);
+    on_machine(|m| m.inputs = input(Input::Closed), &[("token-files", failure(Class::Config))]);
+    let first = |m: &mut Machine| {
+        m.inputs = input(Input::Missing);
+        m.next = Some(Step::Enroll(crate::step::Why::FirstBoot));
+    };
+    on_machine(first, &[("token-files", failure(Class::Absent))]);
     on_machine(|m| m.copies[0].1 = Copied::Different, &[("conf-and-pem", Warning)]);
     on_machine(|m| m.copies[0].1 = Copied::Missing, &[("conf-and-pem", Warning)]);
     on_machine(|m| m.lock = Holder::Process(Some(7)), &[("lock", Warning)]);
