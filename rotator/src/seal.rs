@@ -56,7 +56,7 @@ pub struct Ask {
     #[arg(long, value_name = "NETWORK")]
     pub cidr: Vec<IpNet>,
     /// Seal a given token instead of minting one: from standard input
-    #[arg(long, value_name = "WHERE", requires = "expires_at", conflicts_with = "lifetime")]
+    #[arg(long, value_name = "stdin", requires = "expires_at", conflicts_with = "lifetime", value_parser = TokenFrom::word)]
     pub token_from: Option<TokenFrom>,
     /// When the given token ends, such as 2026-11-22T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = Second::from_rfc3339, requires = "token_from")]
@@ -76,10 +76,19 @@ pub struct Ask {
 }
 
 /// Where a given token comes from. No argument and no variable may hold it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TokenFrom {
-    /// Standard input
+    /// Any other word. It is not kept: it may be a token that somebody put there by mistake, and must not
+    /// be repeated in an error.
+    Elsewhere,
+    /// Standard input.
     Stdin,
+}
+
+impl TokenFrom {
+    fn word(text: &str) -> Result<Self, std::convert::Infallible> {
+        Ok(if text == "stdin" { Self::Stdin } else { Self::Elsewhere })
+    }
 }
 
 /// What sealing may ask of the world beside files; nothing of AWS.
@@ -143,6 +152,9 @@ pub enum Error {
     /// What was given is no token.
     #[error("what standard input gave is no host factory token")]
     Given(#[source] token::Error),
+    /// No place that a token may come from.
+    #[error("--token-from takes stdin alone; a token itself is never taken as an argument")]
+    From,
     /// The given token is over already.
     #[error("the token ends at {0}, which is over")]
     Over(Second),
@@ -179,7 +191,9 @@ impl Classified for Error {
             Self::Effect(error) => error.class(),
             Self::Facts { source, .. } => source.class(),
             Self::File { .. } => Class::Storage,
-            Self::Factory(_) | Self::Given(_) | Self::Over(_) | Self::WhichFactory => Class::Usage,
+            Self::Factory(_) | Self::From | Self::Given(_) | Self::Over(_) | Self::WhichFactory => {
+                Class::Usage
+            }
             Self::SecretIsOpen { .. } | Self::Weak { .. } => Class::Config,
         }
     }
@@ -192,7 +206,7 @@ impl Classified for Error {
             Self::Factory(_) | Self::WhichFactory => Some("name one of the configuration's with --factory"),
             Self::Facts { source, .. } => source.hint(),
             Self::File { .. } => Some("see that it is there, and whose it is"),
-            Self::Given(_) => Some("give the token alone, on one line"),
+            Self::From | Self::Given(_) => Some("give the token alone, on one line, on standard input"),
             Self::Over(_) => Some("give a token that lives, with the end that Conjur told"),
             Self::SecretIsOpen { .. } => Some("chmod 0600, and draw a new one if others may have read it"),
             Self::Weak { .. } => Some(
@@ -223,6 +237,7 @@ pub async fn seal(config: &Config, ask: &Ask, on: &impl Effects) -> Result<Repor
 
     let cidr = if ask.cidr.is_empty() { factory.cidr.clone() } else { ask.cidr.clone() };
     let (token, expires_at, session) = match ask.token_from {
+        Some(TokenFrom::Elsewhere) => return Err(Error::From),
         Some(TokenFrom::Stdin) => (given(on)?, ask.expires_at.unwrap_or_else(|| on.now()), None),
         None => {
             let session = on.authenticate().await?;

@@ -61,7 +61,12 @@ fn start(cli: &Cli) -> Result<(), Class> {
         Command::Doctor { json, offline } => doctor(&cli.config, &config, *json, *offline),
         Command::Enroll { deadline, dry_run, take_over, again, token_from } => {
             let wishes = Wishes { again: *again, take_over: *take_over };
-            enroll(config, *deadline, wishes, *dry_run, token_from.as_ref())
+            let from = token_from.as_ref().map(Result::as_ref).transpose();
+            let from = from.map_err(|why| {
+                log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "--token-from {why}");
+                Class::Usage
+            })?;
+            enroll(config, *deadline, wishes, *dry_run, from)
         }
         Command::Facts { json, reveal } => facts(config, *json, *reveal),
         Command::Forget => forget(config),

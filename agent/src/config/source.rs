@@ -9,6 +9,7 @@ use imprint_core::door::CaBundle;
 use imprint_core::name::{Account, FactoryId};
 use imprint_core::sealed::layer_key;
 use imprint_core::settings::{Table, flag, text};
+use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -117,6 +118,17 @@ impl FromStr for TokenFrom {
                     .to_owned())
             }
         }
+    }
+}
+
+impl TokenFrom {
+    /// Reads a word of the command line. What is none is kept as what to say of it: the word may be a token
+    /// that somebody put there by mistake, and must not be repeated in an error.
+    ///
+    /// # Errors
+    /// Never.
+    pub fn word(text: &str) -> Result<Result<Self, String>, Infallible> {
+        Ok(text.parse())
     }
 }
 

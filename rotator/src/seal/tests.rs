@@ -198,6 +198,7 @@ fn nothing_is_minted_for_what_cannot_be_sealed() {
     );
     check(&|ask| ask.machines = vec![place.at("none.json")], Class::Storage, "none.json");
     check(&|ask| ask.machines = vec![place.at("secret")], Class::Config, "not JSON");
+    check(&|ask| ask.token_from = Some(TokenFrom::Elsewhere), Class::Usage, "takes stdin alone");
     check(&|ask| ask.factory = Some("app/db".parse().unwrap()), Class::Usage, "no factory app/db");
     fs::write(place.at("open"), "0123456789abcdef0123456789abcdef").unwrap();
     fs::set_permissions(place.at("open"), fs::Permissions::from_mode(0o640)).unwrap();

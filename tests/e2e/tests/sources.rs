@@ -212,6 +212,17 @@ fn what_is_no_token_is_not_told() {
     no_secret(&site, &[&ran.out, &ran.err]);
     let ran = Ran::of(&mut machine.imprint(&["enroll", "--token-from", "stdin"])).expect(78);
     assert!(ran.err.contains("standard input is empty"), "{}", ran.err);
+    // A token where its place belongs is a mistake that nobody repeats in a log.
+    let token = token(&site);
+    let ran = Ran::of(&mut machine.imprint(&["enroll", "--token-from", &token])).expect(64);
+    assert!(ran.err.contains("must be stdin, file:PATH or credential:NAME"), "{}", ran.err);
+    no_secret(&site, &[&ran.out, &ran.err]);
+    let facts = facts(&site, &off_cloud(&site, 1), "facts.json").display().to_string();
+    let words = ["seal", "--factory", "web/factory", "--client-data", &facts, "--token-from", &token];
+    let ran = Ran::of(&mut site.rotator(&[&words[..], &["--expires-at", "2099-01-01T00:00:00Z"]].concat()))
+        .expect(64);
+    assert!(ran.err.contains("--token-from takes stdin alone"), "{}", ran.err);
+    no_secret(&site, &[&ran.out, &ran.err]);
 }
 
 #[test]
