@@ -109,6 +109,26 @@ fn what_is_documented_is_what_is_printed() {
     assert!(missing.is_none_or(|fact| fact["why"].is_string()), "{missing:?}");
     facts["facts"] = serde_json::json!({"product_uuid": one});
     check("imprint facts --json", &facts.to_string());
+
+    let [facts, out] =
+        ["facts.json", "sealed.json"].map(|name| site.folder().join(name).display().to_string());
+    let uuid =
+        r#"{"facterversion":"4.10.0","dmi":{"product":{"uuid":"0f5a3c1e-7b2d-4e6f-8a90-1b2c3d4e5f60"}}}"#;
+    imprint_e2e::write(facts.as_ref(), 0o600, uuid);
+    let words = [
+        "seal",
+        "--json",
+        "--client-data",
+        &facts,
+        "--factory",
+        "web/factory",
+        "--out",
+        &out,
+        "--memory",
+        "19",
+    ];
+    let sealed = Ran::of(&mut site.rotator(&words)).expect(0);
+    check("imprint-rotator seal --json", &sealed.out);
 }
 
 #[test]

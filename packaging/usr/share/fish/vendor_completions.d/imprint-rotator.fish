@@ -44,7 +44,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l factory -d 'The host factory; may be left out when the configuration has one alone' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l lifetime -d 'How long the token lives, such as 2h; as the published ones if left out' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l cidr -d 'Where the token may be used from; the factory\'s cidr if left out. May be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l token-from -d 'Seal a given token instead of minting one: from standard input' -r -f -a "stdin\t'Standard input'"
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l token-from -d 'Seal a given token instead of minting one: from standard input' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l expires-at -d 'When the given token ends, such as 2026-11-22T08:00:00Z' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l memory -d 'Memory that one guess costs, and the agent once, in MiB' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l passes -d 'Passes over that memory' -r
