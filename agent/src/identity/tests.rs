@@ -183,4 +183,23 @@ proptest! {
     fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let _either = Identity::find(&bytes, &url());
     }
+
+    #[test]
+    fn what_can_be_read_can_be_edited_and_what_cannot_is_left_alone(
+        text in "(machine |login |password |default |macdef |account |https://conjur.example.org/api/authn\n|host/a |host/|admin |[0-9a-z]{20}|#|\"|\\\\|a|[ \n\t\r]){0,25}",
+    ) {
+        let identity = identity("https://conjur.example.org/api", "x/y", KEY);
+        let there = Identity::find(text.as_bytes(), &url());
+        match identity.put_into(text.as_bytes()) {
+            Err(error) => prop_assert!(error.is_anothers() && there.is_err()),
+            Ok(after) => {
+                let Ok(Some(found)) = Identity::find(after.as_bytes(), &url()) else { panic!("{text:?}: {}", *after) };
+                prop_assert!(found.host_id == identity.host_id && found.api_key.same_as(&identity.api_key));
+            }
+        }
+        if let Ok(Some(left)) = Identity::take_from(text.as_bytes(), &url()) {
+            let gone = !matches!(Identity::find(left.as_bytes(), &url()), Ok(Some(_)));
+            prop_assert!(gone, "{text:?}: {}", *left);
+        }
+    }
 }
