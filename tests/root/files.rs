@@ -59,6 +59,14 @@ fn a_read_only_etc_moves_all_files_until_it_can_be_written_again() {
     assert!(without.expect(73).err.contains("fallback_dir"), "the hint names the setting");
 
     machine.set_config(&plain.replace("[files]\n", &env));
+    // The doctor judges the place that will be used, and makes nothing.
+    let doctor = Ran::of(&mut in_namespace(&machine, read_only, &machine.imprint(&["doctor", "--offline"])));
+    assert!(
+        doctor.out.contains("hint") && !doctor.out.contains("cannot open the directory"),
+        "{}",
+        doctor.out
+    );
+    assert!(!dir.exists() && !doctor.out.contains("read-only"), "{}", doctor.out);
     let ran = Ran::of(&mut in_namespace(&machine, read_only, &machine.imprint(&["enroll"]))).expect(0);
     assert!(ran.err.contains("is read-only: what is there is kept in"), "{}", ran.err);
     no_secret(&site, &[&ran.out, &ran.err]);

@@ -171,6 +171,12 @@ fn places(config: &Config) -> Vec<Place> {
         false => files.state_dir.clone(),
     };
     targets.push(Target { path, mode: 0o600, owner: None, group: None, label: None });
+    // And so is the fallback directory, when it is in use.
+    if let Some(dir) = files.fallback_dir.as_ref().filter(|dir| !dir.exists()) {
+        for target in targets.iter_mut().filter(|target| target.path.starts_with(dir)) {
+            target.path.clone_from(dir);
+        }
+    }
     targets.iter().map(place).collect()
 }
 
