@@ -1,5 +1,5 @@
 //! The command line's one definition: parsing, help texts, man pages and completions come from it. No
-//! flag takes a secret. What the commands do is in [`run`].
+//! flag takes a secret. What the commands do is in `cli/run.rs`.
 
 mod run;
 

@@ -1,7 +1,7 @@
 //! `imprint doctor`: looks at everything that an enrollment needs and says what it finds. It never
 //! redeems, never writes and never tells a secret.
 //!
-//! Three steps: [`look`] and [`ask`] find facts, the machine's own and the servers'; [`judge`] makes
+//! Three steps: `look` and `ask` find facts, the machine's own and the servers'; `judge` makes
 //! checks of them, in pure functions; [`report`] tells them.
 
 mod ask;

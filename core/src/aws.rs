@@ -1,6 +1,6 @@
 //! The only place that names the AWS SDK: S3 objects, KMS, credentials, endpoints.
 //!
-//! The SDK rides on our [`Door`], so TLS roots, proxies and redirects are the same for everything
+//! The SDK rides on our [`Door`](crate::door::Door), so TLS roots, proxies and redirects are the same for everything
 //! that leaves the machine. It makes no retries of its own; partitions, FIPS, dual-stack and endpoint
 //! overrides are what `aws-config` reads from the environment and the profile (`AWS_ENDPOINT_URL_S3`,
 //! `AWS_USE_FIPS_ENDPOINT`, ...), never changed here.

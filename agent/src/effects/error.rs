@@ -125,7 +125,7 @@ const fn general(class: Class) -> Option<&'static str> {
         Class::Refused => {
             Some("see the log of the server that refused, and what this host or role may do there")
         }
-        Class::Transient => Some("it was tried again until the deadline: see the health of that service"),
+        Class::Transient => Some("it may pass by itself: if it does not, see the health of that service"),
     }
 }
 
