@@ -286,7 +286,12 @@ fn the_sealed_token() {
         "none in common",
     );
     let past = Second::now().minus(Duration::from_secs(60));
-    spoiled(move |site, _| put(site, sealed(site, |b| b.expires_at = past)), &["token-expiry"], 69, "1m ago");
+    spoiled(
+        move |site, _| put(site, sealed(site, |b| b.expires_at = past)),
+        &["token-expiry"],
+        69,
+        "it ended at ",
+    );
 
     let (site, machine) = enrolled();
     put(&site, sealed(&site, |b| b.cidr = vec!["198.51.100.0/24".parse().unwrap()]));
