@@ -296,11 +296,11 @@ impl Effects for Real<'_> {
     }
 
     async fn rotate_key(&self, host: &HostId, key: &ApiKey) -> Result<ApiKey, Error> {
-        Ok(self.leader.rotate_own_key(&host.login(), key).await?)
+        self.judged(self.leader.rotate_own_key(&host.login(), key).await.map_err(Error::from))
     }
 
     async fn health(&self, at: At) -> Result<Option<Health>, Error> {
-        Ok(self.at(at).health().await?)
+        self.judged(self.at(at).health().await.map_err(Error::from))
     }
 
     async fn may_read(&self, with: &AccessToken, variable: &str) -> Result<bool, Error> {

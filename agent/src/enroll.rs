@@ -30,9 +30,9 @@ use crate::step::{self, OnDisk, Step, Why, Wishes};
 use crate::store::{self, Disk};
 use ground::{Ground, Job};
 use imprint_core::door::beside;
-use imprint_core::name::HostId;
+use imprint_core::name::{ApplianceUrl, HostId};
 use imprint_core::retry::Retry;
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -81,6 +81,8 @@ struct Run<'a, E, D> {
     retry: Retry,
     /// Redeems that may have been carried out.
     redeems: Cell<u32>,
+    /// The Conjur that an identity of ours in a shared file was made for before.
+    former: OnceCell<ApplianceUrl>,
     /// Told once something is to be done, so that connections are opened ahead.
     decided: Notify,
     /// Over how long a fleet that Conjur pushed back comes again: what the token's binding says.
@@ -101,6 +103,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             disk,
             retry,
             redeems: Cell::new(0),
+            former: OnceCell::new(),
             decided: Notify::new(),
             spread: Cell::new(Duration::ZERO),
         }
@@ -115,7 +118,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             (Step::Enroll(why), _) => {
                 log::info!(target: "imprint", reason = why.as_str(); "enrolling: {}", why.as_str())
             }
-            (Step::EnrollAsOneself { parent }, here) => self.forget_parent(parent, here.as_ref())?,
+            (Step::EnrollAsOneself { parent }, here) => self.forget_parent(&ground, parent, here.as_ref())?,
         }
         self.decided.notify_one();
         let job = self.job(&mut ground, &next).await?;
@@ -160,12 +163,10 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
                 note.re_enrolled_at = before.re_enrolled_at;
             }
         }
-        note.replaces = match &ground.identity {
-            OnDisk::Good { appliance_url, host_id } => {
-                Some(Replaced { appliance_url: appliance_url.clone(), host_id: host_id.clone() })
-            }
-            OnDisk::Missing | OnDisk::Unusable(_) => None,
-        };
+        note.replaces = replaced(ground, next);
+        if let Some(url) = note.replaces.as_ref().and_then(|it| it.appliance_url.parse().ok()) {
+            let _the_first = self.former.set(url);
+        }
         note
     }
 
@@ -182,8 +183,17 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
     }
 
     /// The identity of a cloned image belongs to its parent: it goes, and no copy is kept.
-    fn forget_parent(&self, parent: &str, here: Option<&InstanceId>) -> Result<(), Error> {
-        files::remove(self.disk, self.config)?;
+    fn forget_parent(
+        &self,
+        ground: &Ground<'_>,
+        parent: &str,
+        here: Option<&InstanceId>,
+    ) -> Result<(), Error> {
+        let former = match &ground.state {
+            Found::Good(state) => state.made_for.appliance_url.parse().ok(),
+            Found::Missing | Found::Unreadable(_) => None,
+        };
+        files::remove(self.disk, self.config, former.as_ref())?;
         let here = here.map_or("this instance", InstanceId::as_str);
         log::warn!(
             target: "imprint", MESSAGE_ID = event::PARENTS_IDENTITY_REMOVED, parent, instance_id = here;
@@ -209,6 +219,28 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             state.last_failure = Some(Failure::of(error, self.on.now()));
             let _told_already = state.write(self.disk, &self.config.files.state_dir);
         }
+    }
+}
+
+/// The host whose identity is to be replaced: of the file, or in a file that others have a part in of an
+/// earlier configuration, or what the run before was about to replace.
+fn replaced(ground: &Ground<'_>, next: &Step) -> Option<Replaced> {
+    if let OnDisk::Good { appliance_url, host_id } = &ground.identity {
+        return Some(Replaced { appliance_url: appliance_url.clone(), host_id: host_id.clone() });
+    }
+    let Found::Good(before) = &ground.state else { return None };
+    match next {
+        Step::Enroll(Why::ConfigChanged) => Some(Replaced {
+            appliance_url: before.made_for.appliance_url.clone(),
+            host_id: before.host_id.clone(),
+        }),
+        Step::Enroll(Why::Interrupted) => before.replaces.clone(),
+        Step::Enroll(
+            Why::FirstBoot | Why::IdentityLost | Why::KeyDied | Why::RotationInterrupted | Why::StateLost,
+        )
+        | Step::EnrollAsOneself { .. }
+        | Step::Nothing
+        | Step::Refuse(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::identity::{self, Identity};
 use crate::step::OnDisk;
 use crate::store::{self, Disk, Target, Writable};
 use crate::{sinks, state};
+use imprint_core::name::ApplianceUrl;
 use imprint_core::{Class, Classified};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -114,14 +115,25 @@ pub fn prove_writable<'a, D: Disk>(disk: &'a D, config: &Config) -> Result<Vec<W
     Ok(proofs)
 }
 
-/// Writes all files, the identity last: all or none.
+/// Writes all files, the identity last: all or none. In a file that others have a part in, our entry for a
+/// `former` Conjur goes as well: its key would stay for ever.
 ///
 /// # Errors
 /// When one cannot be written, or the identity's file is not ours to edit.
-pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(), Error> {
+pub fn write(
+    disk: &impl Disk,
+    config: &Config,
+    identity: &Identity,
+    former: Option<&ApplianceUrl>,
+) -> Result<(), Error> {
     let before = there(config)?;
     let netrc = identity.put_into(before.as_deref().map_or(&[], Vec::as_slice));
-    let netrc = netrc.map_err(|source| unusable(config, source))?;
+    let mut netrc = netrc.map_err(|source| unusable(config, source))?;
+    if let Some(former) = former.filter(|url| **url != config.appliance_url) {
+        let left = Identity::take_from(netrc.as_bytes(), former);
+        // `None`: the file has nothing but the new entry.
+        netrc = left.map_err(|source| unusable(config, source))?.unwrap_or(netrc);
+    }
     let conf = conf(config);
     let sinks = sinks_of(config, identity);
     let mut all: Vec<(&Target, &[u8])> = Vec::new();
@@ -135,17 +147,23 @@ pub fn write(disk: &impl Disk, config: &Config, identity: &Identity) -> Result<(
     Ok(fallback::remove_left(disk, &config.files)?)
 }
 
-/// Removes the identity and whatever else holds its key, and no copy is kept. Entries of others in the same
-/// file stay, and so do the files that hold no secret.
+/// Removes the identity and whatever else holds its key, and no copy is kept: that of the configuration,
+/// and that of a `former` Conjur. Entries of others in the same file stay, and so do the files that hold no
+/// secret.
 ///
 /// # Errors
 /// When one is no plain file or not ours to edit, or cannot be removed.
-pub fn remove(disk: &impl Disk, config: &Config) -> Result<(), Error> {
+pub fn remove(disk: &impl Disk, config: &Config, former: Option<&ApplianceUrl>) -> Result<(), Error> {
     let files = &config.files;
-    let before = there(config)?;
-    let left = before.as_ref().map(|bytes| Identity::take_from(bytes, &config.appliance_url)).transpose();
-    match left.map_err(|source| unusable(config, source))?.flatten() {
-        Some(left) => store::put(disk, &files.identity, left.as_bytes())?,
+    let mut left = there(config)?;
+    for url in std::iter::once(&config.appliance_url).chain(former) {
+        let Some(bytes) = left.take() else { break };
+        let taken = Identity::take_from(&bytes, url).map_err(|source| unusable(config, source))?;
+        // The bytes of the text itself: a copy would not be wiped with it.
+        left = taken.map(|mut text| Zeroizing::new(std::mem::take(&mut *text).into_bytes()));
+    }
+    match left {
+        Some(left) => store::put(disk, &files.identity, &left)?,
         None => store::remove(disk, &files.identity.path)?,
     }
     for target in [&files.env, &files.json].into_iter().flatten() {

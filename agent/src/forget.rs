@@ -124,14 +124,11 @@ const LARGEST_COPY: usize = 1024 * 1024;
 /// The identity that the configuration names, and that of an earlier one for another Conjur, in a file
 /// that others may have a part in.
 fn remove_identity(disk: &impl Disk, config: &Config) -> Result<(), Error> {
-    files::remove(disk, config)?;
-    if let Ok(Found::Good(state)) = state::read(&config.files.state_dir)
-        && state.made_for.appliance_url != config.appliance_url.as_str()
-        && let Ok(appliance_url) = state.made_for.appliance_url.parse()
-    {
-        files::remove(disk, &Config { appliance_url, ..config.clone() })?;
-    }
-    Ok(())
+    let former = match state::read(&config.files.state_dir) {
+        Ok(Found::Good(state)) => state.made_for.appliance_url.parse().ok(),
+        Ok(Found::Missing | Found::Unreadable(_)) | Err(_) => None,
+    };
+    Ok(files::remove(disk, config, former.as_ref())?)
 }
 
 /// Every path that an enrollment of this configuration may have written, drafts among them.

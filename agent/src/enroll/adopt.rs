@@ -20,7 +20,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         };
         self.prove(&session, host).await?;
         // The run that was lost may have ended between two files.
-        files::write(self.disk, self.config, &files::read_back(self.config)?)?;
+        files::write(self.disk, self.config, &files::read_back(self.config)?, self.former.get())?;
         log::info!(target: "imprint", "the identity on disk authenticates, so nothing was redeemed");
         Ok(true)
     }

@@ -121,6 +121,6 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             host_id: host.clone(),
             api_key: redeemed.api_key,
         };
-        Ok(files::write(self.disk, self.config, &identity)?)
+        Ok(files::write(self.disk, self.config, &identity, self.former.get())?)
     }
 }

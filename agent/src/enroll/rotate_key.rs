@@ -171,7 +171,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     fn put(&self, host: &HostId, api_key: ApiKey) -> Result<(), Error> {
         let identity =
             Identity { appliance_url: self.config.appliance_url.clone(), host_id: host.clone(), api_key };
-        Ok(files::write(self.disk, self.config, &identity)?)
+        Ok(files::write(self.disk, self.config, &identity, None)?)
     }
 }
 

@@ -45,7 +45,7 @@ const ALL: [&str; 5] = ["conjur.conf", "conjur.env", "conjur.identity", "conjur.
 fn every_file_is_written_and_what_holds_the_key_looks_like_the_identity() {
     let scene = scene();
     let config = &scene.config;
-    write(&Real, config, &identity(URL, "a/b", KEY)).unwrap();
+    write(&Real, config, &identity(URL, "a/b", KEY), None).unwrap();
     assert_eq!(names(&found(config)), ALL);
     for (name, text) in found(config) {
         let secret = ["conjur.env", "conjur.identity", "conjur.json"].contains(&name.as_str());
@@ -74,9 +74,9 @@ fn every_file_is_written_and_what_holds_the_key_looks_like_the_identity() {
         assert_eq!(found(config), good);
     }
 
-    remove(&Real, config).unwrap();
+    remove(&Real, config, None).unwrap();
     assert_eq!(names(&found(config)), ["conjur.conf", "conjur.pem"]);
-    remove(&Real, config).unwrap();
+    remove(&Real, config, None).unwrap();
     // What is not there holds no key to tell of.
     assert!(matches!(restore(&Real, config), Err(Error::Missing(_))));
 }
@@ -86,28 +86,28 @@ fn whichever_call_fails_all_files_are_old_or_all_are_new() {
     let begin = || {
         let scene = scene();
         std::fs::write(&scene.config.files.identity.path, THEIRS).unwrap();
-        write(&Real, &scene.config, &identity(URL, "old/one", KEY)).unwrap();
+        write(&Real, &scene.config, &identity(URL, "old/one", KEY), None).unwrap();
         scene
     };
     let new = identity(URL, "new/one", &KEY.replace('0', "1"));
     let scene = begin();
     let old = found(&scene.config);
     let count = Faulty::at(0, Errno::IO);
-    write(&count, &scene.config, &new).unwrap();
+    write(&count, &scene.config, &new, None).unwrap();
     let expect = found(&scene.config);
     assert!(expect != old && names(&expect) == ALL && expect[2].1.starts_with(THEIRS));
     let calls = count.calls.get();
     assert!(calls > 60, "{calls}");
     for at in 1..=calls {
         let scene = begin();
-        let error = write(&Faulty::at(at, Errno::NOSPC), &scene.config, &new).unwrap_err();
+        let error = write(&Faulty::at(at, Errno::NOSPC), &scene.config, &new, None).unwrap_err();
         assert_eq!(error.class(), Class::Storage, "call {at}");
         let is = found(&scene.config);
         // The last calls remove what was replaced, and flush.
         let done = at > calls - 5;
         assert_eq!(is == expect, done, "call {at} of {calls}: {is:?}");
         assert!(done || is == old, "call {at} of {calls}: {is:?}");
-        write(&Real, &scene.config, &new).unwrap();
+        write(&Real, &scene.config, &new, None).unwrap();
     }
 }
 
@@ -123,7 +123,7 @@ fn what_cannot_be_edited_or_is_too_large_is_left_alone() {
         std::fs::write(path, &text).unwrap();
         let OnDisk::Unusable(unusable) = on_disk(&scene.config).unwrap() else { panic!("{say}") };
         assert!(unusable.is_anothers(), "{unusable}");
-        let error = write(&Real, &scene.config, &identity(URL, "a/b", KEY)).unwrap_err();
+        let error = write(&Real, &scene.config, &identity(URL, "a/b", KEY), None).unwrap_err();
         assert!(imprint_core::error::chain(&error).contains(say), "{}", imprint_core::error::chain(&error));
         assert!(error.hint().is_some() && !imprint_core::error::chain(&error).contains("admin"));
         assert_eq!(names(&found(&scene.config)), ["conjur.identity"]);

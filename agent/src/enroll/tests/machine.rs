@@ -225,6 +225,52 @@ fn entries_of_others_stay_beside_ours() {
 }
 
 #[test]
+fn in_a_shared_file_no_entry_of_a_former_conjur_is_left() {
+    const THEIRS: &str = "machine example.org\n    login me\n    password secret\n";
+    let shared = || {
+        let scene = Scene::new();
+        scene.write(&scene.config.files.identity.path, THEIRS);
+        scene.run().unwrap();
+        let text = scene.identity().unwrap();
+        assert!(
+            text.starts_with(THEIRS) && text.contains("machine https://conjur.example.org/authn"),
+            "{text}"
+        );
+        let url: imprint_core::name::ApplianceUrl = "https://new.example.org".parse().unwrap();
+        let config = Config { appliance_url: url.clone(), leader_url: url.clone(), ..scene.config.clone() };
+        let scene = Scene { config, ..scene };
+        scene.publish(|b| {
+            b.appliance_url = url.clone();
+            b.leader_url = url.clone();
+        });
+        scene
+    };
+    let check = |scene: &Scene| {
+        let text = scene.identity().unwrap();
+        assert!(text.starts_with(THEIRS) && text.contains("machine https://new.example.org/authn"), "{text}");
+        assert!(!text.contains("machine https://conjur.example.org/authn"), "{text}");
+        assert!(scene.is_enrolled());
+    };
+    let scene = shared();
+    scene.run().unwrap();
+    check(&scene);
+    // After a run that was cut off, too.
+    let scene = shared();
+    scene.fail("redeem", status(403));
+    scene.fails(Class::Refused, "is owned by");
+    scene.run().unwrap();
+    check(&scene);
+    // A clone keeps no key of its parent, whichever Conjur it was for.
+    let scene = shared();
+    scene.firmware("i-0fedcba9876543210");
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    scene.fails(Class::Config, "refuses to give a session");
+    assert_eq!(scene.identity().as_deref(), Some(THEIRS));
+    scene.run().unwrap();
+    check(&scene);
+}
+
+#[test]
 fn without_firmware_the_metadata_service_tells() {
     let scene = Scene::new();
     std::fs::remove_dir_all(&scene.config.sys_root).unwrap();

@@ -60,7 +60,7 @@ fn what_is_written_there_goes_when_the_configured_places_serve_again() {
         prepare(&moved.files).unwrap();
         assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o7777, 0o755);
     }
-    files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY)).unwrap();
+    files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY), None).unwrap();
     let names = |dir: &Path| {
         let mut names: Vec<_> =
             std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
@@ -72,13 +72,14 @@ fn what_is_written_there_goes_when_the_configured_places_serve_again() {
     for name in ["cert_file: ", "netrc_path: "] {
         assert!(conf.contains(&format!("{name}{}", dir.display())), "{conf}");
     }
-    files::write(&Real, &scene.config, &identity("https://conjur.example.org", "a/c", KEY)).unwrap();
+    files::write(&Real, &scene.config, &identity("https://conjur.example.org", "a/c", KEY), None).unwrap();
     assert_eq!(names(&dir), ["conjur.conf", "conjur.pem"], "keys are left behind");
-    files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY)).unwrap();
-    files::remove(&Real, &scene.config).unwrap();
+    files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY), None).unwrap();
+    files::remove(&Real, &scene.config, None).unwrap();
     assert_eq!(names(&dir), ["conjur.conf", "conjur.pem"], "keys are left behind");
     // A directory that others may write is judged like any other.
     std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o777)).unwrap();
-    let error = files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY)).unwrap_err();
+    let error =
+        files::write(&Real, &moved, &identity("https://conjur.example.org", "a/b", KEY), None).unwrap_err();
     assert!(error.to_string().contains("world-writable"), "{error}");
 }
