@@ -108,7 +108,7 @@ fn is_plain(url: &str) -> bool {
     let Ok(url) = url::Url::parse(url) else { return false };
     let here = match url.host() {
         Some(url::Host::Ipv4(ip)) => ip.is_loopback() || ip.is_link_local(),
-        Some(url::Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unique_local(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback() || ip.segments().starts_with(&[0xfd00, 0x0ec2]),
         Some(url::Host::Domain(name)) => name == "localhost",
         None => true,
     };
@@ -310,7 +310,7 @@ mod tests {
 
     #[test]
     fn what_is_plain_http_to_another_machine() {
-        for url in ["http://s3.example.org", "http://10.0.0.5:9000/"] {
+        for url in ["http://s3.example.org", "http://10.0.0.5:9000/", "http://[fd12::5]:9000/"] {
             assert!(is_plain(url), "{url}");
         }
         for url in ["https://s3.example.org", "http://127.0.0.1:1", "http://localhost:1", "http://[::1]", "x"]

@@ -76,7 +76,8 @@ fn made(
 fn is_here(host: &str) -> bool {
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(ip)) => ip.is_link_local() || ip.is_loopback(),
-        Ok(IpAddr::V6(ip)) => ip.is_unique_local() || ip.is_loopback(),
+        // Of the unique local ones only AWS's own, which an instance has on itself: fd00:ec2::/32.
+        Ok(IpAddr::V6(ip)) => ip.segments().starts_with(&[0xfd00, 0x0ec2]) || ip.is_loopback(),
         Err(_) => host == "localhost",
     }
 }
@@ -163,6 +164,9 @@ mod tests {
         check("http://kms.eu-west-1.amazonaws.com/", None);
         check("http://127.0.0.1.example.org/", None);
         check("http://10.0.0.5/", None);
+        check("http://[fd12:3456::5]/", None);
+        check("http://[fd00:ec3::254]/", None);
+        check("https://[fd12:3456::5]/", proxied);
         check("not a uri", None);
     }
 }
