@@ -122,6 +122,13 @@ async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<H
         return Err(Error::Parents { made_for: state.instance_id, here: here.to_string() });
     }
     let identity = files::read_back(config)?;
+    // An image may have been baked without the state.
+    if let Some(here) = facts::here(config)
+        && let Some(named) = config.host_id.instance_in(identity.host_id.as_str())
+        && named != here
+    {
+        return Err(Error::Parents { made_for: named.to_string(), here: here.to_string() });
+    }
     if identity.appliance_url != config.appliance_url {
         let (is, configured) = (identity.appliance_url.to_string(), config.appliance_url.to_string());
         return Err(Error::Other { is, configured });
@@ -268,6 +275,12 @@ mod tests {
         scene.firmware("i-0fedcba9876543210");
         fails(&scene, Class::Tampered, "was made for i-0123456789abcdef0, and this is i-0fedcba9876543210");
         assert_eq!(scene.count(CALL), before);
+        let state = scene.config.files.state_dir.join("state.json");
+        let kept = std::fs::read(&state).unwrap();
+        std::fs::remove_file(&state).unwrap();
+        fails(&scene, Class::Tampered, "was made for i-0123456789abcdef0, and this is i-0fedcba9876543210");
+        assert_eq!(scene.count(CALL), before);
+        std::fs::write(&state, kept).unwrap();
         // Where the firmware does not tell, there is nothing to compare.
         std::fs::remove_dir_all(&scene.config.sys_root).unwrap();
         scene.script.borrow_mut().clear();

@@ -122,14 +122,14 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     }
 
     /// Repeated: a read without effect, which often fails in an instance's first seconds.
-    async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
+    pub(super) async fn facts(&self, needs: &Needs) -> Result<Facts, Error> {
         let facts = self
             .retry
             .run("instance metadata", effects::Error::may_pass, async || self.on.facts(needs).await);
         Ok(facts.await?)
     }
 
-    fn needs(&self) -> Needs {
+    pub(super) fn needs(&self) -> Needs {
         self.config.annotations.values().fold(self.config.host_id.needs(), |needs, t| needs.and(t.needs()))
     }
 

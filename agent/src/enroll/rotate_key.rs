@@ -5,6 +5,7 @@
 //! redeems when it is dead. No crash and no lost reply ends without an identity as long as a token is to
 //! be had.
 
+use super::ground::Job;
 use super::{Error, Run};
 use crate::config::Config;
 use crate::effects::{self, Effects};
@@ -73,6 +74,16 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         };
         let mut note: State = (**state).clone();
         let host: HostId = note.host_id.parse().map_err(|_| Error::NotEnrolled)?;
+        // A missing answer costs no identity, but it proves none either: the key that is shown here dies, and
+        // it may be the parent's.
+        let here = match &ground.here {
+            Some(here) => here.clone(),
+            None => self.facts(&self.needs()).await?.instance_id,
+        };
+        if here.as_str() != note.instance_id {
+            return Err(Error::NotEnrolled);
+        }
+        ground.here = Some(here);
         let proofs = files::prove_writable(self.disk, self.config)?;
         note.phase = Phase::Rotating;
         note.write(self.disk, &self.config.files.state_dir)?;
@@ -162,10 +173,11 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             target: "imprint", MESSAGE_ID = event::ROTATED_KEY_LOST, host_id = host.as_str();
             "the new key of {} was lost on its way, and the old one is dead: redeeming", host.login()
         );
-        let job = self.job(ground, &Step::Enroll(Why::RotationInterrupted)).await?;
+        // The host whose key it is, whatever a tag or a host name would make of it by now.
+        let job = Job { host, ..self.job(ground, &Step::Enroll(Why::RotationInterrupted)).await? };
         let used = self.until_it_authenticates(&job, note.token_issued_at).await?;
         used.note_in(note);
-        Ok(Rotated::ByRedeem(host))
+        Ok(Rotated::ByRedeem(job.host))
     }
 
     fn put(&self, host: &HostId, api_key: ApiKey) -> Result<(), Error> {

@@ -43,6 +43,50 @@ fn only_an_enrolled_host_has_a_key_to_rotate() {
     check(&|s| s.firmware("i-0fedcba9876543210"));
 }
 
+/// It may be a clone, and the key its parent's.
+#[test]
+fn where_nobody_tells_which_instance_this_is_no_key_is_rotated() {
+    let scene = enrolled();
+    std::fs::remove_dir_all(&scene.config.sys_root).unwrap();
+    for _ in 0..=2 * REPEATS {
+        scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    }
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    let before = scene.identity();
+    let error = scene.rotate(&store::Real).unwrap_err();
+    assert_eq!((error.class(), scene.count("rotate_key")), (Class::Config, 0), "{}", chain(&error));
+    assert_eq!((scene.identity(), scene.state().phase), (before.clone(), Phase::Enrolled));
+
+    // It answers after all: another instance, or this one.
+    scene.script.borrow_mut().clear();
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    "i-0fedcba9876543210".clone_into(&mut scene.instance.borrow_mut());
+    assert_eq!(scene.rotate(&store::Real).unwrap_err().class(), Class::Absent);
+    assert_eq!((scene.count("rotate_key"), scene.identity()), (0, before));
+    scene.fail("facts", effects::Error::Imds(crate::imds::Error::Disabled));
+    HERE.clone_into(&mut scene.instance.borrow_mut());
+    assert!(matches!(scene.rotate(&store::Real), Ok(Rotated::ByItself(_))));
+    assert!(scene.is_enrolled());
+}
+
+#[test]
+fn a_rotation_that_ends_in_a_redeem_keeps_the_host() {
+    let mut scene = Scene::new();
+    scene.config.host_id = "app/hosts/{hostname}".parse().unwrap();
+    scene.run().unwrap();
+    // The machine was renamed since.
+    let mut state = scene.state();
+    state.host_id = "app/hosts/web-0".to_owned();
+    state.write(&store::Real, &scene.config.files.state_dir).unwrap();
+    let identity = scene.identity().unwrap();
+    scene.write(&scene.config.files.identity.path, &identity.replace("web-1", "web-0"));
+    scene.fail("rotate_key", lost());
+    let end = scene.rotate(&store::Real).unwrap();
+    assert!(matches!(&end, Rotated::ByRedeem(host) if host.as_str() == "app/hosts/web-0"), "{end:?}");
+    assert!(scene.is_enrolled() && scene.identity().unwrap().contains("login host/app/hosts/web-0\n"));
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+}
+
 #[test]
 fn a_reply_that_is_lost_costs_no_identity() {
     // It was carried out: both keys are gone, and a redeem gives the next.
