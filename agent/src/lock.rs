@@ -75,11 +75,16 @@ impl Lock {
     /// When another agent holds it all that time, or the directory is not ours alone.
     pub async fn take(directory: &Path, within: Duration) -> Result<Self, Error> {
         let path = directory.join("lock");
-        let file = prepare(directory, &path)?;
+        let mut file = prepare(directory, &path)?;
         let start = Instant::now();
         loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Self { _held: file }),
+                Ok(()) if is_in_place(&file, &path)? => return Ok(Self { _held: file }),
+                // Whoever held it removed it: the next one would make another, and hold that.
+                Ok(()) => {
+                    file = prepare(directory, &path)?;
+                    continue;
+                }
                 Err(Errno::WOULDBLOCK | Errno::INTR) => {}
                 Err(errno) => return Err(call("cannot lock", &path)(errno).into()),
             }
@@ -90,6 +95,12 @@ impl Lock {
             sleep(EVERY.min(left)).await;
         }
     }
+}
+
+/// Whether the file still has its name.
+fn is_in_place(file: &OwnedFd, path: &Path) -> Result<bool, Error> {
+    let stat = fstat(file).map_err(call("cannot look at", path))?;
+    Ok(stat.st_nlink > 0)
 }
 
 fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
@@ -165,6 +176,26 @@ mod tests {
         let (second, ()) = tokio::join!(second, release);
         drop(second.unwrap());
         assert!(start.elapsed() < Duration::from_secs(121));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lock_that_was_removed_is_not_held_by_anybody() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let first = Lock::take(&state, Duration::ZERO).await.unwrap();
+        let second = Lock::take(&state, Duration::from_secs(90));
+        let forget = async {
+            sleep(Duration::from_secs(30)).await;
+            std::fs::remove_file(state.join("lock")).unwrap();
+            std::fs::remove_dir(&state).unwrap();
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(second, forget);
+        let second = second.unwrap();
+        let busy = Lock::take(&state, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(busy.class(), Class::Transient);
+        drop(second);
+        drop(Lock::take(&state, Duration::ZERO).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]
