@@ -48,7 +48,7 @@ pub mod event {
     /// The identity file had another owner, group or mode than it shall have.
     pub const ACCESS_MENDED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d49";
     /// A configured place is read-only, so files are in the fallback directory.
-    pub const FALLBACK: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d60";
+    pub const FALLBACK: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d61";
 }
 
 /// How many lines may wait for the journal.
@@ -312,6 +312,21 @@ mod tests {
         let lines = gated.0.lock().unwrap();
         assert!(lines.iter().any(|line| line.contains("log lines were lost")), "{:?}", lines.last());
         assert!(lines.last().unwrap().starts_with("after"));
+    }
+
+    #[test]
+    fn every_event_has_an_id_of_its_own() {
+        let source = include_str!("journal.rs");
+        let mut ids: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("    pub const ")?.split_once(": &str = \""))
+            .filter_map(|(_, id)| id.strip_suffix("\";"))
+            .collect();
+        let all = ids.len();
+        assert!(all > 15 && ids.iter().all(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit())));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), all);
     }
 
     #[test]

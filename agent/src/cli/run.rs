@@ -238,5 +238,20 @@ fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&Path
 /// Answers the person who called. A pipe that nobody reads is no failure of ours.
 fn say(text: &str) {
     let mut out = std::io::stdout().lock();
-    let _nobody_reads = writeln!(out, "{text}").and_then(|()| out.flush());
+    let _nobody_reads = writeln!(out, "{}", visible(text)).and_then(|()| out.flush());
+}
+
+/// What a server, a tag or an image's state said must not lead a terminal astray.
+fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { ' ' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_terminal_is_led_astray() {
+        assert_eq!(visible("host  a\u{1b}[2J\u{9b}1mb\r\t\nc\u{e9}"), "host  a [2J 1mb  \nc\u{e9}");
+    }
 }
