@@ -171,23 +171,24 @@ impl<'a> Words<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let quotes = Error::Quotes(self.line(start));
+        // Counted only for an error: counting for every word would take the square of the file's length.
+        let quotes = || Error::Quotes(self.line(start));
         let (text, length) = if let Some(inside) = rest.strip_prefix('"') {
             // With a backslash inside, some readers would look for another end.
-            let end = inside.find(['"', '\\', '\n']).ok_or(quotes)?;
+            let end = inside.find(['"', '\\', '\n']).ok_or_else(quotes)?;
             let text = inside.get(..end).unwrap_or_default();
             let is_one = text.split(is_blank).all(|word| !KEYWORDS.contains(&word) && !word.starts_with('#'));
             let after = inside.get(end + 1..).unwrap_or_default();
             if !inside[end..].starts_with('"') || !is_one || !after.is_empty() && !after.starts_with(is_blank)
             {
-                return Err(quotes);
+                return Err(quotes());
             }
             (text, end + 2)
         } else {
             let end = rest.find(is_blank).unwrap_or(rest.len());
             let text = rest.get(..end).unwrap_or_default();
             if text.ends_with('\\') {
-                return Err(quotes);
+                return Err(quotes());
             }
             (text, end)
         };
@@ -214,8 +215,8 @@ impl<'a> Words<'a> {
     }
 
     fn value(&mut self) -> Result<Word<'a>, Error> {
-        let line = self.line(self.at);
-        let word = self.next()?.ok_or(Error::Missing(line))?;
+        let at = self.at;
+        let word = self.next()?.ok_or_else(|| Error::Missing(self.line(at)))?;
         if KEYWORDS.contains(&word.text) {
             return Err(Error::Keyword(self.line(word.span.start)));
         }
@@ -257,7 +258,6 @@ impl<'a> Words<'a> {
 
     /// To behind the empty line that ends a macro.
     fn skip_macro(&mut self, start: usize) -> Result<(), Error> {
-        let line = self.line(start);
         self.value()?;
         let body = self.rest();
         let body = body.strip_prefix("\r\n").or_else(|| body.strip_prefix('\n')).unwrap_or(body);
@@ -268,7 +268,7 @@ impl<'a> Words<'a> {
                 return Ok(());
             }
         }
-        Err(Error::Macro(line))
+        Err(Error::Macro(self.line(start)))
     }
 }
 

@@ -34,6 +34,16 @@ fn an_entry_is_added_where_every_reader_finds_it() {
 }
 
 #[test]
+fn a_file_of_many_words_is_read_in_one_go() {
+    let others = "machine a login b password c\n# x\n".repeat(1800);
+    assert!(others.len() < crate::identity::LARGEST);
+    assert_eq!(with(&others), format!("{others}{ENTRY}"));
+    assert_eq!(without(&format!("{ENTRY}{others}")), others);
+    let line = Netrc::read(format!("{others}machine").as_bytes(), OURS).unwrap_err();
+    assert_eq!(line, Error::Missing(3601));
+}
+
+#[test]
 fn ours_is_replaced_in_place_and_all_others_stay() {
     let check = |text: &str, expect: &str, removed: &str| {
         assert_eq!(with(text), expect, "{text:?}");
