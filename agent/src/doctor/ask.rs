@@ -1,7 +1,9 @@
 //! What the servers say: each is asked what an enrollment would ask, short of the redeem, all of them at
-//! once and none for long. Nothing is changed at any of them, and nothing is written here.
+//! once and none for long; and what is sealed with client data is opened, as an enrollment would. Nothing is
+//! changed at any of them, and nothing is written here.
 
 mod aws;
+mod client_data;
 mod conjur;
 mod reach;
 
@@ -79,16 +81,18 @@ pub(super) async fn servers(
     let (mut dates, conjur) = (aws.dates, conjur?);
     dates.extend(conjur.dates);
     let mut addresses = conjur.addresses;
-    addresses.extend(aws.imds.told().and_then(|facts| facts.private_ip));
+    addresses.extend(aws.facts.told().and_then(|facts| facts.private_ip));
     addresses.sort();
     addresses.dedup();
+    let sealed = client_data::ask(config, machine, &on, time, &aws.facts).await;
     Ok(Servers {
-        imds: aws.imds,
+        facts: aws.facts,
         credentials: aws.credentials,
         aws_names: aws.names,
-        object: aws.object,
+        object: if config.s3().is_some() { aws.object } else { sealed.object },
         any_owner: aws.any_owner,
         unsealed: aws.unsealed,
+        opened: sealed.opened,
         conjurs: conjur.servers,
         proof: conjur.proof,
         dates,

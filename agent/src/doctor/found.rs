@@ -167,18 +167,20 @@ pub(super) enum Holder {
 /// What the servers said.
 #[derive(Clone, Debug)]
 pub(super) struct Servers {
-    /// The metadata service, with what the templates need.
-    pub(super) imds: Asked<Facts>,
+    /// What the templates need: of the metadata service, or off EC2 of the machine itself.
+    pub(super) facts: Asked<Facts>,
     /// When the role's credentials end.
     pub(super) credentials: Asked<Option<Second>>,
     /// Names of S3 and KMS, as far as they are known, and what they resolve to.
     pub(super) aws_names: Vec<(String, Asked<String>)>,
-    /// The sealed token's size and its binding.
+    /// The sealed token's size and its binding, of the bucket or of the file that is sealed with client data.
     pub(super) object: Asked<(usize, Result<Binding, Trouble>)>,
     /// The same object, whoever owns the bucket; asked when the configured owner got a no.
     pub(super) any_owner: Asked<()>,
     /// Fingerprint of what was unsealed; `None` when that is no token.
     pub(super) unsealed: Asked<Option<Fingerprint>>,
+    /// Whether what is sealed with client data opens with this machine's facts.
+    pub(super) opened: Asked<()>,
     /// The appliance, and the leader where that is another server.
     pub(super) conjurs: Vec<Server>,
     /// Whether the host may read the proof variable.

@@ -2,6 +2,7 @@
 //! that in which an enrollment would meet what they look at.
 
 mod conjur;
+mod history;
 mod machine;
 mod token;
 
@@ -30,7 +31,7 @@ const MACHINE: [&str; 16] = [
 ];
 
 /// The checks that ask a server.
-const SERVERS: [&str; 23] = [
+const SERVERS: [&str; 24] = [
     "imds",
     "instance",
     "host-id",
@@ -46,6 +47,7 @@ const SERVERS: [&str; 23] = [
     "ca",
     "cidr",
     "kms",
+    "client-data",
     "clock",
     "conjur-name",
     "conjur-connection",
@@ -72,7 +74,7 @@ pub(super) fn all(config: &Config, machine: &Machine, servers: Result<&Servers, 
         }
         Err(because) => checks.extend(SERVERS.map(|name| Check::skipped(name, because))),
     }
-    checks.extend(token::history(machine, servers.ok()));
+    checks.extend(history::checks(machine, servers.ok()));
     checks
 }
 

@@ -115,9 +115,9 @@ fn is_plain(url: &str) -> bool {
     url.scheme() == "http" && !here
 }
 
-/// What the identity file has and should have; `None` when it is not there.
+/// What the identity file has and should have; `None` when it is not there, or no plain file.
 fn access(target: &Target) -> Option<(Access, Access)> {
-    let is = std::fs::symlink_metadata(&target.path).ok()?;
+    let is = std::fs::symlink_metadata(&target.path).ok().filter(std::fs::Metadata::is_file)?;
     let should = Access {
         mode: target.mode,
         owner: target.owner.unwrap_or_else(|| rustix::process::geteuid().as_raw()),

@@ -105,8 +105,11 @@ fn a_healthy_machine() {
     let (site, machine) = enrolled();
     site.stack.clear_logs();
     let (checks, code) = examined(&site, &machine, &[], &[]);
-    let all_well = checks.values().all(|check| check["outcome"] == "ok" || check["name"] == "user");
+    let all_well = checks
+        .values()
+        .all(|check| check["outcome"] == "ok" || check["name"] == "user" || check["name"] == "client-data");
     assert!(all_well && code == 0, "{checks:#?}");
+    assert_eq!(names(&checks, "skipped"), ["client-data"]);
     assert_eq!(site.stack.conjur.count("redeem"), 0);
 
     let table = Ran::of(&mut machine.imprint(&["doctor"])).expect(0);

@@ -77,6 +77,15 @@ fn logs_in(site: &Site, machine: &Machine) {
     assert_eq!(read.as_deref(), Ok(site.stack.secret("web")), "{login}");
 }
 
+/// The checks of the doctor that fail; it opens what an enrollment would open.
+fn failing(site: &Site, machine: &Machine) -> Vec<String> {
+    let ran = Ran::of(&mut machine.imprint(&["doctor", "--json"]));
+    no_secret(site, &[&ran.out, &ran.err]);
+    let json: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let checks = json["checks"].as_array().unwrap().iter().filter(|check| check["outcome"] == "failure");
+    checks.map(|check| check["name"].as_str().unwrap().to_owned()).collect()
+}
+
 #[test]
 fn sealed_for_three_machines_without_a_cloud() {
     let site = site();
@@ -84,6 +93,8 @@ fn sealed_for_three_machines_without_a_cloud() {
     let three: Vec<&Machine> = machines.iter().take(3).collect();
     let sealed = seal(&site, &three, &["--facts", "product_uuid,machine_id", "--lifetime", "1h"]);
     machines.iter().for_each(|machine| give(machine, &sealed));
+    assert_eq!(failing(&site, &machines[0]), Vec::<String>::new());
+    assert_eq!(failing(&site, &machines[3]), ["client-data"]);
     for machine in &three {
         let _said = enrolls(&site, machine, &["enroll"]);
     }
@@ -102,18 +113,20 @@ fn a_sealed_file_that_was_changed_or_moved() {
     let machine = off_cloud(&site, 1);
     let sealed = seal(&site, &[&machine], &[]);
     site.stack.conjur.clear_log();
-    let check = |from: &str, to: &str, code: i32, say: &str| {
+    let check = |from: &str, to: &str, code: i32, say: &str, fails: &str| {
         assert!(sealed.contains(from), "{from}");
         give(&machine, &sealed.replacen(from, to, 1));
         refused(&site, &machine, code, say);
+        assert_eq!(site.stack.conjur.log().len(), 0, "Conjur was asked");
+        assert_eq!(failing(&site, &machine), [fails], "{from}");
+        site.stack.conjur.clear_log();
     };
-    check("\"spread_s\":0", "\"spread_s\":1", 77, "does not open");
-    check("web/factory", "db/factory", 65, "host_factory is db/factory");
-    check("\"version\":1", "\"version\":2", 78, "client data format version 2");
-    check("\"memory_kib\":19456", "\"memory_kib\":4294967295", 65, "4294967295 KiB");
-    check("\"form\":\"uuid\"", "\"form\":\"hex\"", 65, "fact or form");
-    check(",\"version\"", ", \"version\"", 65, "spelled otherwise");
-    assert_eq!(site.stack.conjur.log().len(), 0, "Conjur was asked");
+    check("\"spread_s\":0", "\"spread_s\":1", 77, "does not open", "client-data");
+    check("web/factory", "db/factory", 65, "host_factory is db/factory", "binding");
+    check("\"version\":1", "\"version\":2", 78, "client data format version 2", "sealed-token");
+    check("\"memory_kib\":19456", "\"memory_kib\":4294967295", 65, "4294967295 KiB", "sealed-token");
+    check("\"form\":\"uuid\"", "\"form\":\"hex\"", 65, "fact or form", "sealed-token");
+    check(",\"version\"", ", \"version\"", 65, "spelled otherwise", "sealed-token");
     // The same file on the same machine, after its board was replaced.
     give(&machine, &sealed);
     write(&machine.path("sys/class/dmi/id/product_uuid"), 0o400, "1f5a3c1e-7b2d-4e6f-8a90-1b2c3d4e0001\n");

@@ -4,7 +4,7 @@ use super::super::found::{Asked, Date, Trouble};
 use super::super::proxy::{self, Way};
 use super::Time;
 use super::reach::{aws_host, in_words, resolve};
-use crate::config::{Config, InstanceFrom, Outside, S3};
+use crate::config::{Config, Outside, S3};
 use crate::effects::{Effects as _, Real};
 use crate::facts::Facts;
 use crate::imds::Imds;
@@ -19,7 +19,7 @@ const NO_BUCKET: &str = "no source is a bucket";
 
 /// What came of it.
 pub(super) struct Found {
-    pub(super) imds: Asked<Facts>,
+    pub(super) facts: Asked<Facts>,
     pub(super) credentials: Asked<Option<Second>>,
     pub(super) names: Vec<(String, Asked<String>)>,
     pub(super) object: Asked<(usize, Result<Binding, Trouble>)>,
@@ -30,8 +30,11 @@ pub(super) struct Found {
 
 /// Asks metadata service, S3 and KMS.
 pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &impl Outside) -> Found {
+    let needs = config.annotations.values().fold(config.host_id.needs(), |all, each| all.and(each.needs()));
+    // Silence is waited for twice before the hop limit is blamed. Then nothing else is asked here.
+    let patient = time.with(Duration::from_millis(6500));
     let mut found = Found {
-        imds: Asked::Skipped("[instance] id is not ec2"),
+        facts: patient.limit(on.facts(&needs), Trouble::of_effect).await,
         credentials: Asked::Skipped("the metadata service does not answer"),
         names: Vec::new(),
         object: Asked::Skipped("there are no credentials"),
@@ -39,20 +42,14 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         unsealed: Asked::Skipped("there is no sealed token"),
         dates: Vec::new(),
     };
-    if config.instance == InstanceFrom::Ec2 {
-        let needs =
-            config.annotations.values().fold(config.host_id.needs(), |all, each| all.and(each.needs()));
-        // Silence is waited for twice before the hop limit is blamed. Then nothing else is asked here.
-        let time = time.with(Duration::from_millis(6500));
-        found.imds = time.limit(on.facts(&needs), Trouble::of_effect).await;
-    }
     // The first bucket is the one that every boot reads; the others are for worse days.
     let Some(s3) = config.s3() else {
         (found.credentials, found.object) = (Asked::Skipped(NO_BUCKET), Asked::Skipped(NO_BUCKET));
+        found.unsealed = Asked::Skipped(NO_BUCKET);
         return found;
     };
     let region = s3.kms.region.clone();
-    let region = region.or_else(|| found.imds.told().and_then(|facts| facts.region.clone()));
+    let region = region.or_else(|| found.facts.told().and_then(|facts| facts.region.clone()));
     let hosts: Vec<String> = ["s3", "kms"]
         .into_iter()
         .filter_map(|service| aws_host(service, region.as_deref(), |name: &str| outside.env(name)))
@@ -63,7 +60,7 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         let addresses = time.limit(resolve(host.clone(), 443), Trouble::of).await;
         found.names.push((host, addresses.map(|found| in_words(&found))));
     }
-    if found.imds.told().is_none() {
+    if found.facts.told().is_none() {
         return found;
     }
     let imds = Imds::new(&config.imds);

@@ -106,7 +106,7 @@ fn identity(machine: &Machine) -> Check {
 
 fn identity_access(machine: &Machine) -> Check {
     const NAME: &str = "identity-access";
-    let Some((is, should)) = machine.access else { return Check::skipped(NAME, "there is no identity") };
+    let Some((is, should)) = machine.access else { return Check::skipped(NAME, "there is no identity file") };
     let shown = |a: Access| format!("mode {:04o}, owner {}, group {}", a.mode, a.owner, a.group);
     if is == should {
         return Check::ok(NAME, shown(is));

@@ -14,6 +14,7 @@ use imprint_core::second::Second;
 const NOW: &str = "2026-11-22T08:00:00Z";
 const HERE: &str = "i-0123456789abcdef0";
 const URL: &str = "https://conjur.example.org";
+const HOST: &str = "app/hosts/123456789012/eu-west-1/i-0123456789abcdef0";
 
 fn at(text: &str) -> Second {
     text.parse().unwrap()
@@ -34,7 +35,7 @@ fn machine() -> Machine {
         config: Asked::Told(Access { mode: 0o644, ..root }),
         here: Some(HERE.to_owned()),
         state: Asked::Told(Found::Missing),
-        identity: Asked::Told(OnDisk::Good { appliance_url: URL.to_owned(), host_id: "app/h".to_owned() }),
+        identity: Asked::Told(OnDisk::Good { appliance_url: URL.to_owned(), host_id: HOST.to_owned() }),
         next: Some(Step::Nothing),
         access: Some((root, root)),
         inputs: vec![],
@@ -68,12 +69,13 @@ fn servers() -> Servers {
         login: Asked::Told(()),
     };
     Servers {
-        imds: Asked::Told(facts),
+        facts: Asked::Told(facts),
         credentials: Asked::Told(Some(at("2026-11-22T14:00:00Z"))),
         aws_names: vec![("s3.eu-west-1.amazonaws.com".to_owned(), Asked::Told("192.0.2.1".to_owned()))],
         object: Asked::Told((700, Ok(binding()))),
         any_owner: Asked::Skipped("it was not needed"),
         unsealed: Asked::Told(Some(binding().fingerprint)),
+        opened: Asked::Skipped("no source is sealed with client data"),
         conjurs: vec![server],
         proof: Asked::Told(true),
         dates: vec![Date { server: "conjur.example.org".to_owned(), said: at(NOW), own: at(NOW) }],
@@ -143,11 +145,9 @@ fn each_name_once_and_the_same_names_whatever_is_known() {
 #[test]
 fn all_is_well() {
     check(&machine(), &servers(), &[]);
-    assert!(
-        judged(&machine(), &servers())
-            .iter()
-            .all(|check| { check.outcome == Outcome::Ok || ["last-verify"].contains(&check.name) })
-    );
+    assert!(judged(&machine(), &servers()).iter().all(|check| {
+        check.outcome == Outcome::Ok || ["client-data", "last-verify"].contains(&check.name)
+    }));
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn the_way_to_the_token() {
     let not = || trouble(Class::Transient, None, None);
     at_servers(
         |s| {
-            s.imds = Asked::Failed(not());
+            s.facts = Asked::Failed(not());
             s.credentials = Asked::Skipped("the metadata service does not answer");
             s.object = Asked::Skipped("there are no credentials");
             s.unsealed = Asked::Skipped("there is no sealed token");
@@ -261,6 +261,38 @@ fn the_way_to_the_token() {
         &[("kms", failure(Class::Refused))],
     );
     on_machine(|m| m.here = Some("i-1".to_owned()), &[("instance", failure(Class::Tampered))]);
+    at_servers(|s| s.opened = Asked::Told(()), &[]);
+    at_servers(
+        |s| s.opened = Asked::Failed(trouble(Class::Refused, None, None)),
+        &[("client-data", failure(Class::Refused))],
+    );
+}
+
+/// What `enroll` finds out only when it knows its host is found out here too.
+#[test]
+fn an_identity_that_enroll_would_refuse() {
+    let of =
+        |host: &str| Asked::Told(OnDisk::Good { appliance_url: URL.to_owned(), host_id: host.to_owned() });
+    on_machine(|m| m.identity = of("made/by/another"), &[("host-id", failure(Class::Tampered))]);
+    on_machine(
+        |m| m.identity = Asked::Failed(trouble(Class::Storage, None, None)),
+        &[("identity", failure(Class::Storage))],
+    );
+}
+
+#[test]
+fn off_ec2_the_machine_tells_its_facts() {
+    let mut config = config("");
+    config.instance = crate::config::InstanceFrom::Machine;
+    let outcomes = |facts: Asked<Facts>| {
+        let checks = all(&config, &machine(), Ok(&Servers { facts, ..servers() }));
+        let of = |name: &str| checks.iter().find(|check| check.name == name).unwrap().outcome;
+        [of("imds"), of("instance"), of("host-id")]
+    };
+    let skipped = Outcome::Skipped;
+    assert_eq!(outcomes(servers().facts), [skipped, skipped, Outcome::Ok]);
+    let none = Asked::Failed(trouble(Class::Config, None, None));
+    assert_eq!(outcomes(none), [skipped, skipped, failure(Class::Config)]);
 }
 
 #[test]

@@ -1,17 +1,18 @@
-//! Judgments on the way to the sealed token and on the token itself: metadata service, role, S3, binding,
-//! KMS, clock; and on what earlier runs left in the state.
+//! Judgments on the way to the sealed token and on the token itself: metadata service, host id, role, S3,
+//! binding, KMS, client data, clock.
 
 use super::super::ask::is_denied;
 use super::super::found::{Asked, Date, Machine, Servers};
-use super::super::refused::{Known, ranked};
 use super::super::report::Check;
-use super::machine::ago;
 use super::together;
 use crate::binding;
-use crate::config::Config;
+use crate::config::{Config, InstanceFrom};
+use crate::enroll::made_for;
 use crate::facts::InstanceId;
-use crate::state::{Found, State};
+use crate::state::Found;
+use crate::step::{Known, Refusal, Rules, Wishes, check_host, next_step};
 use imprint_core::Class;
+use imprint_core::name::HostId;
 use imprint_core::sealed::Binding;
 use imprint_core::second::Second;
 use imprint_core::settings::written;
@@ -28,9 +29,9 @@ const WRONG: u64 = 300;
 
 pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> Vec<Check> {
     vec![
-        servers.imds.judged("imds", |_| Check::ok("imds", format!("{} answers", config.imds.as_str()))),
-        instance(machine, servers),
-        host_id(config, servers),
+        imds(config, servers),
+        instance(config, machine, servers),
+        host_id(config, machine, servers),
         profile(servers),
         credentials(machine, servers),
         region(config, servers),
@@ -39,26 +40,34 @@ pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> V
         bucket_owner(config, servers),
         sealed_token(servers),
         of_binding("binding", servers, |b| bound(config, machine, servers, b)),
-        of_binding("token-expiry", servers, |b| expiry(now(machine, servers), b)),
+        of_binding("token-expiry", servers, |b| expiry(config, now(machine, servers), b)),
         of_binding("ca", servers, |b| ca(config, b)),
         of_binding("cidr", servers, |b| cidr(servers, b)),
         kms(servers),
+        client_data(servers),
         clock(&servers.dates),
     ]
 }
 
-/// What earlier runs left in the state.
-pub(super) fn history(machine: &Machine, servers: Option<&Servers>) -> Vec<Check> {
-    let state = match &machine.state {
-        Asked::Told(Found::Good(state)) => Some(state.as_ref()),
-        Asked::Told(Found::Missing | Found::Unreadable(_)) | Asked::Failed(_) | Asked::Skipped(_) => None,
-    };
-    vec![last_verify(machine, state), last_failure(machine, state, servers)]
+/// Why the metadata service is not asked.
+const OFF_EC2: &str = "[instance] id is not ec2";
+
+fn imds(config: &Config, servers: &Servers) -> Check {
+    const NAME: &str = "imds";
+    match config.instance {
+        InstanceFrom::Ec2 => {
+            servers.facts.judged(NAME, |_| Check::ok(NAME, format!("{} answers", config.imds.as_str())))
+        }
+        InstanceFrom::Machine => Check::skipped(NAME, OFF_EC2),
+    }
 }
 
-fn instance(machine: &Machine, servers: &Servers) -> Check {
+fn instance(config: &Config, machine: &Machine, servers: &Servers) -> Check {
     const NAME: &str = "instance";
-    let Some(facts) = servers.imds.told() else { return unknown(NAME, &servers.imds) };
+    if config.instance == InstanceFrom::Machine {
+        return Check::skipped(NAME, OFF_EC2);
+    }
+    let Some(facts) = servers.facts.told() else { return unknown(NAME, &servers.facts) };
     match &machine.here {
         Some(here) if here != facts.instance_id.as_str() => Check::failure(
             NAME,
@@ -70,15 +79,36 @@ fn instance(machine: &Machine, servers: &Servers) -> Check {
     }
 }
 
-fn host_id(config: &Config, servers: &Servers) -> Check {
+fn host_id(config: &Config, machine: &Machine, servers: &Servers) -> Check {
     const NAME: &str = "host-id";
-    let Some(facts) = servers.imds.told() else { return unknown(NAME, &servers.imds) };
+    let facts = match &servers.facts {
+        Asked::Told(facts) => facts,
+        Asked::Failed(trouble) if config.instance == InstanceFrom::Machine => return trouble.check(NAME),
+        facts @ (Asked::Failed(_) | Asked::Skipped(_)) => return unknown(NAME, facts),
+    };
     let host = match config.host_id.host_id(facts) {
         Ok(host) => host,
         Err(error) => return Check::of(NAME, &error),
     };
     let wrong = config.annotations.values().find_map(|template| template.annotation(facts).err());
-    wrong.map_or_else(|| Check::ok(NAME, host.to_string()), |error| Check::of(NAME, &error))
+    if let Some(error) = wrong {
+        return Check::of(NAME, &error);
+    }
+    match fits_the_disk(config, machine, &facts.instance_id, &host) {
+        Ok(()) => Check::ok(NAME, host.to_string()),
+        Err(refusal) => Check::of(NAME, &refusal),
+    }
+}
+
+/// What an enrollment would say of that host beside what lies on the disk.
+fn fits_the_disk(config: &Config, machine: &Machine, here: &InstanceId, own: &HostId) -> Result<(), Refusal> {
+    let (Some(state), Some(identity)) = (machine.state.told(), machine.identity.told()) else {
+        return Ok(());
+    };
+    let (wanted, template) = (made_for(config), &config.host_id);
+    let (rules, now) = (Rules::new(config, Wishes::default()), machine.now);
+    let known = Known { here: Some(here), wanted: &wanted, template, state, identity, rules, now };
+    check_host(&next_step(&known), own, &known)
 }
 
 /// The one failure of the role that its instance profile is to blame for has a class of its own.
@@ -116,10 +146,10 @@ const NO_BUCKET: &str = "no source is a bucket";
 
 fn region(config: &Config, servers: &Servers) -> Check {
     const NAME: &str = "region";
-    let own = servers.imds.told().and_then(|facts| facts.region.clone());
+    let own = servers.facts.told().and_then(|facts| facts.region.clone());
     let Some(s3) = config.s3() else { return Check::skipped(NAME, NO_BUCKET) };
     let Some(region) = s3.kms.region.clone().or(own) else {
-        return unknown(NAME, &servers.imds);
+        return unknown(NAME, &servers.facts);
     };
     let of_key = s3.kms.key.as_str().split(':').nth(3);
     match of_key {
@@ -197,7 +227,8 @@ fn sealed_token(servers: &Servers) -> Check {
             ),
         ),
         Asked::Told((_, Err(trouble))) => trouble.check(NAME),
-        Asked::Failed(_) | Asked::Skipped(_) => Check::skipped(NAME, "there is no object"),
+        Asked::Failed(_) => Check::skipped(NAME, "there is no object"),
+        Asked::Skipped(because) => Check::skipped(NAME, because),
     }
 }
 
@@ -205,13 +236,14 @@ fn of_binding(name: &'static str, servers: &Servers, judge: impl FnOnce(&Binding
     match &servers.object {
         Asked::Told((_, Ok(binding))) => judge(binding),
         Asked::Told((_, Err(_))) => Check::skipped(name, "what is published is no sealed token"),
-        Asked::Failed(_) | Asked::Skipped(_) => Check::skipped(name, "there is no object"),
+        Asked::Failed(_) => Check::skipped(name, "there is no object"),
+        Asked::Skipped(because) => Check::skipped(name, because),
     }
 }
 
 fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Binding) -> Check {
     const NAME: &str = "binding";
-    let here = servers.imds.told().map(|facts| facts.instance_id.clone());
+    let here = servers.facts.told().map(|facts| facts.instance_id.clone());
     let here: Option<InstanceId> = here.or_else(|| machine.here.as_deref()?.parse().ok());
     let Some(here) = here else { return Check::skipped(NAME, "nobody tells which instance this is") };
     // Its time and its CA have checks of their own.
@@ -223,7 +255,7 @@ fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Bindin
         Asked::Told(Found::Good(state)) => state.token_issued_at,
         Asked::Told(Found::Missing | Found::Unreadable(_)) | Asked::Failed(_) | Asked::Skipped(_) => None,
     };
-    let host = servers.imds.told().and_then(|facts| config.host_id.host_id(facts).ok());
+    let host = servers.facts.told().and_then(|facts| config.host_id.host_id(facts).ok());
     let doubts = host.map(|host| binding::doubts(binding, &host, None, last)).unwrap_or_default();
     if doubts.is_empty() {
         Check::ok(NAME, "it is for this agent")
@@ -232,10 +264,15 @@ fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Bindin
     }
 }
 
-fn expiry(now: Second, binding: &Binding) -> Check {
+fn expiry(config: &Config, now: Second, binding: &Binding) -> Check {
     const NAME: &str = "token-expiry";
     let until = binding.expires_at;
-    let hint = "the rotator has not run for long: see its alarm and logs; then check this machine's clock";
+    let hint = match config.s3() {
+        Some(_) => {
+            "the rotator has not run for long: see its alarm and logs; then check this machine's clock"
+        }
+        None => "seal a new one with imprint-rotator seal; then check this machine's clock",
+    };
     if until <= now {
         let detail = format!("it ended at {until}, {} ago", written(now.since(until)));
         return Check::failure(NAME, Class::Absent, detail, hint);
@@ -303,6 +340,11 @@ fn kms(servers: &Servers) -> Check {
     })
 }
 
+fn client_data(servers: &Servers) -> Check {
+    const NAME: &str = "client-data";
+    servers.opened.judged(NAME, |()| Check::ok(NAME, "the token opens with this machine's facts"))
+}
+
 fn clock(dates: &[Date]) -> Check {
     const NAME: &str = "clock";
     let off = |date: &Date| date.said.unix().abs_diff(date.own.unix());
@@ -322,70 +364,14 @@ fn clock(dates: &[Date]) -> Check {
 }
 
 /// The time, corrected by a server where this machine's is plainly wrong.
-fn now(machine: &Machine, servers: &Servers) -> Second {
+pub(super) fn now(machine: &Machine, servers: &Servers) -> Second {
     let wrong = servers.dates.iter().find(|date| date.said.unix().abs_diff(date.own.unix()) > WRONG);
     wrong.map_or(machine.now, |date| date.said)
-}
-
-fn last_verify(machine: &Machine, state: Option<&State>) -> Check {
-    const NAME: &str = "last-verify";
-    let Some(verify) = state.and_then(|state| state.last_verify.as_ref()) else {
-        return Check::skipped(NAME, "none is recorded");
-    };
-    let detail = format!("{}: {}", ago(machine, verify.at), verify.outcome);
-    if verify.outcome == "ok" {
-        Check::ok(NAME, detail)
-    } else {
-        Check::warning(NAME, detail, "run imprint verify, which says more")
-    }
-}
-
-fn last_failure(machine: &Machine, state: Option<&State>, servers: Option<&Servers>) -> Check {
-    const NAME: &str = "last-failure";
-    let Some(failure) = state.and_then(|state| state.last_failure.as_ref()) else {
-        return Check::ok(NAME, "none since the identity was proved");
-    };
-    let detail = format!("{}: {} ({})", ago(machine, failure.at), failure.what, failure.class);
-    let hint = failure.hint.clone().unwrap_or_else(|| "run imprint enroll".to_owned());
-    let Some(refused) = refused_token(&failure.what) else { return Check::warning(NAME, detail, &hint) };
-    let published = match servers.map(|servers| &servers.object) {
-        Some(Asked::Told((_, Ok(binding)))) => Some(binding),
-        Some(Asked::Told((_, Err(_))) | Asked::Failed(_) | Asked::Skipped(_)) | None => None,
-    };
-    let addresses = servers.map(|servers| servers.addresses.as_slice()).unwrap_or_default();
-    let now = servers.map_or(machine.now, |servers| now(machine, servers));
-    let reasons = ranked(&Known { refused, published, addresses, now });
-    let reasons: Vec<&str> = reasons.iter().map(super::super::refused::Reason::as_str).collect();
-    let hint = format!("Conjur does not say why; possible, the most likely first: {}", reasons.join("; "));
-    Check::warning(NAME, detail, &hint)
-}
-
-/// The fingerprint in a recorded refusal; a test holds it against the error's own words.
-fn refused_token(what: &str) -> Option<&str> {
-    let (_, rest) = what.split_once("Conjur does not take the token ")?;
-    rest.split([':', ' ']).next()
 }
 
 fn unknown<T>(name: &'static str, of: &Asked<T>) -> Check {
     match of {
         Asked::Skipped(because) => Check::skipped(name, because),
         Asked::Failed(_) | Asked::Told(_) => Check::skipped(name, "the metadata service does not answer"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::enroll;
-    use imprint_core::error::chain;
-    use imprint_core::token::Fingerprint;
-
-    #[test]
-    fn a_refusal_is_known_by_its_words() {
-        let fingerprint = Fingerprint::of(b"token");
-        let source = crate::enroll::tests::scene::status(401).into();
-        let error = enroll::Error::TokenRefused { fingerprint: fingerprint.clone(), source };
-        assert_eq!(refused_token(&chain(&error)), Some(fingerprint.as_str()));
-        assert_eq!(refused_token("something else"), None);
     }
 }
