@@ -5,7 +5,7 @@ mod run;
 
 pub(crate) use run::run;
 
-use crate::config::{DEFAULT_PATH, TokenFrom};
+use crate::config::{DEADLINES, DEFAULT_PATH, TokenFrom};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::Class;
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
@@ -214,7 +214,7 @@ fn more(command: &str) -> String {
 
 fn span(text: &str) -> Result<Duration, String> {
     let span = duration(&Value::String(text.into())).map_err(|wrongs| wrongs.join("; "))?;
-    if span.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(span) }
+    if DEADLINES.contains(&span) { Ok(span) } else { Err("must be from 1s to 1d".to_owned()) }
 }
 
 #[cfg(test)]
@@ -243,6 +243,7 @@ mod tests {
         check("imprint verify --re-enroll", true);
         check("imprint", false);
         check("imprint enroll --deadline 0s", false);
+        check("imprint enroll --deadline 2d", false);
         check("imprint enroll --deadline soon", false);
         check("imprint enroll --token x", false);
         check("imprint rotate", false);

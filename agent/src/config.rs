@@ -22,6 +22,7 @@ use imprint_core::{Class, Classified};
 use kinds::VariableId;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ pub const DEFAULT_PATH: &str = "/etc/imprint/config.toml";
 
 /// The largest file that is read, in bytes.
 const LARGEST: usize = 64 * 1024;
+
+/// How long one run may be told to try.
+pub const DEADLINES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 60 * 60);
 
 /// How long an enrollment tries when nothing else is said.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(15 * 60);
@@ -210,7 +214,7 @@ impl Config {
         let sys_root = system.or("sys_root", text, AbsolutePath::known("/sys"));
         let machine_id = system.or("machine_id", text, AbsolutePath::known("/etc/machine-id"));
         let console = system.optional("console", text::<AbsolutePath>);
-        if deadline.is_some_and(|d| d.is_zero() || d > Duration::from_secs(86_400)) {
+        if deadline.is_some_and(|span| !DEADLINES.contains(&span)) {
             root.problem("deadline", "must be from 1s to 1d");
         }
         Some(Self {

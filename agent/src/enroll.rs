@@ -113,7 +113,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         let mut ground = self.ground().await?;
         let next = step::next_step(&ground.known());
         match (&next, &ground.here) {
-            (Step::Nothing, _) => return self.nothing_to_do(ground.host()),
+            (Step::Nothing, _) => return self.nothing_to_do(&ground),
             (Step::Refuse(refusal), _) => return Err(refusal.clone().into()),
             (Step::Enroll(why), _) => {
                 log::info!(target: "imprint", reason = why.as_str(); "enrolling: {}", why.as_str())
@@ -130,7 +130,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         proofs.into_iter().try_for_each(store::Writable::release)?;
 
         if !self.adopt(&next, &ground.known(), &job.host).await? {
-            if next == Step::Enroll(Why::KeyDied) {
+            if matches!(next, Step::Enroll(Why::Asked | Why::KeyDied)) {
                 self.note_re_enrollment(&mut note)?;
             }
             let used = self.until_it_authenticates(&job, note.token_issued_at).await?;
@@ -197,16 +197,24 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         let here = here.map_or("this instance", InstanceId::as_str);
         log::warn!(
             target: "imprint", MESSAGE_ID = event::PARENTS_IDENTITY_REMOVED, parent, instance_id = here;
-            "{here} was made from an image of {parent}: its identity is removed"
+            "{here} was made from an image of {parent}: the identity of {parent} is removed"
         );
         Ok(())
     }
 
-    fn nothing_to_do(&self, host: String) -> Result<Outcome, Error> {
+    fn nothing_to_do(&self, ground: &Ground<'_>) -> Result<Outcome, Error> {
+        let host = ground.host();
         files::restore(self.disk, self.config)?;
         if files::mend_access(self.disk, &self.config.files)? {
             let path = self.config.files.identity.path.display();
             log::warn!(target: "imprint", MESSAGE_ID = event::ACCESS_MENDED; "{path} had another owner, group or mode than it shall have: mended");
+        }
+        if let Found::Good(state) = &ground.state
+            && state.last_failure.is_some()
+        {
+            let mut over = state.clone();
+            over.last_failure = None;
+            let _only_noted = over.write(self.disk, &self.config.files.state_dir);
         }
         log::info!(target: "imprint", MESSAGE_ID = event::NOTHING_TO_DO, host_id = host.as_str(); "host/{host} is enrolled; nothing to do");
         Ok(Outcome::NothingToDo(host))
@@ -236,7 +244,12 @@ fn replaced(ground: &Ground<'_>, next: &Step) -> Option<Replaced> {
         }),
         Step::Enroll(Why::Interrupted) => before.replaces.clone(),
         Step::Enroll(
-            Why::FirstBoot | Why::IdentityLost | Why::KeyDied | Why::RotationInterrupted | Why::StateLost,
+            Why::Asked
+            | Why::FirstBoot
+            | Why::IdentityLost
+            | Why::KeyDied
+            | Why::RotationInterrupted
+            | Why::StateLost,
         )
         | Step::EnrollAsOneself { .. }
         | Step::Nothing

@@ -120,7 +120,7 @@ pub struct State {
     /// The last verify.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_verify: Option<Verified>,
-    /// The last failure since the identity was proved.
+    /// The last failed enrollment since one ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
 }

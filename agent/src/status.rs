@@ -139,7 +139,8 @@ pub(crate) fn words(step: &Step) -> String {
     match step {
         Step::Nothing => "would do nothing".to_owned(),
         Step::Enroll(
-            why @ (Why::ConfigChanged
+            why @ (Why::Asked
+            | Why::ConfigChanged
             | Why::FirstBoot
             | Why::IdentityLost
             | Why::Interrupted
@@ -215,5 +216,21 @@ mod tests {
         let (json, _) = of(&scene);
         assert_eq!(json["identity"]["condition"], "unusable: it is empty");
         assert!(json["state"].as_str().unwrap().starts_with("unreadable: "));
+    }
+
+    #[test]
+    fn a_failure_is_over_when_the_next_run_finds_nothing_to_do() {
+        let scene = Scene::new();
+        scene.run().unwrap();
+        let path = &scene.config.files.identity.path;
+        let identity = std::fs::read(path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        std::os::unix::fs::symlink("elsewhere", path).unwrap();
+        scene.run().unwrap_err();
+        std::fs::remove_file(path).unwrap();
+        std::fs::write(path, identity).unwrap();
+        assert_eq!(of(&scene).0["last_failure"]["class"], "storage");
+        assert!(matches!(scene.run(), Ok(crate::enroll::Outcome::NothingToDo(_))));
+        assert_eq!(of(&scene).0["last_failure"], serde_json::Value::Null);
     }
 }

@@ -98,6 +98,8 @@ pub enum Step {
 /// Why an enrollment is due.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Why {
+    /// An operator wants the key shown to Conjur, and replaced if it is dead.
+    Asked,
     /// The configuration asks for another host, factory, account or Conjur.
     ConfigChanged,
     /// Neither state nor identity.
@@ -199,6 +201,7 @@ impl Why {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Asked => "--again asks whether the key still works",
             Self::ConfigChanged => "the configuration has changed",
             Self::FirstBoot => "first boot",
             Self::IdentityLost => "the identity is missing or damaged",
@@ -226,6 +229,7 @@ impl Why {
 /// | enrolled | same or not known | same | missing, damaged | enroll: identity lost |
 /// | enrolled | same or not known | same | another host's | refuse: foreign |
 /// | enrolled, key alive | same or not known | same | good | nothing |
+/// | enrolled, key alive, `--again` | same or not known | same | good | enroll: asked, so the key is shown to Conjur |
 /// | enrolled, key dead | same or not known | same | good | enroll: key died; refuse when replaced within a day, or never to be |
 #[must_use]
 pub fn next_step(known: &Known<'_>) -> Step {
@@ -281,11 +285,13 @@ fn without_a_state(known: &Known<'_>) -> Step {
 /// without a person, the second time that would only hide it.
 fn with_its_key(state: &State, known: &Known<'_>) -> Step {
     let Rules { re_enroll, lifted_at, wishes } = known.rules;
-    if wishes.again {
+    let Some(since) = state.key_died_at else {
         // Whoever asks wants to know: it is shown to Conjur, and kept if it is taken.
+        return if wishes.again { Step::Enroll(Why::Asked) } else { Step::Nothing };
+    };
+    if wishes.again {
         return Step::Enroll(Why::KeyDied);
     }
-    let Some(since) = state.key_died_at else { return Step::Nothing };
     let host = state.host_id.clone();
     let counts = |at: &Second| lifted_at.is_none_or(|lifted| *at > lifted) && is_within_a_day(*at, known.now);
     match (re_enroll, state.re_enrolled_at.filter(counts)) {
@@ -353,7 +359,9 @@ pub fn may_be_adopted(step: &Step, known: &Known<'_>, own: &HostId) -> bool {
     // Whoever takes a host over wants its other holder's key dead.
     let shared = !known.wanted.host_id.contains("{instance_id}") && known.rules.wishes.take_over;
     match step {
-        Step::Enroll(Why::Interrupted | Why::KeyDied | Why::RotationInterrupted) => is_own && !must_redeem,
+        Step::Enroll(Why::Asked | Why::Interrupted | Why::KeyDied | Why::RotationInterrupted) => {
+            is_own && !must_redeem
+        }
         Step::Enroll(Why::StateLost) => is_own && !shared,
         Step::Enroll(Why::ConfigChanged | Why::FirstBoot | Why::IdentityLost)
         | Step::EnrollAsOneself { .. }
