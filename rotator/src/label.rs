@@ -1,12 +1,13 @@
 //! The label: a network of one address that can never match, by which a token tells that Imprint
-//! minted it, for which deployment and when.
+//! minted it, for which deployment, when, what for, and in the place of which other token.
 //!
 //! Conjur keeps a token's networks and lists them, so tokens of ours are known from foreign ones
 //! without any state of our own. The address comes from the documentation prefix (RFC 3849), which
-//! nobody's packets carry:
-//! `2001:db8:<deployment, 32 bits>:<mint time, 32 bits>:<random, 32 bits>/128`.
+//! nobody's packets carry: `2001:db8:<deployment, 32 bits>:<mint time, 32 bits>:` and, in the last 32
+//! bits, the kind (8), a random number (8) and the mark of the token before (16), then `/128`.
 
 use imprint_core::second::Second;
+use imprint_core::token::Fingerprint;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -46,16 +47,76 @@ pub struct Label {
     pub deployment: Deployment,
     /// When, by the rotator's clock. 32 bits of seconds last until 2106; later times stay there.
     pub minted_at: Second,
+    /// What for.
+    pub kind: Kind,
     /// Tells two mints of one second apart.
-    pub random: u32,
+    pub random: u8,
+    /// Which token was published when this one was minted to take its place.
+    pub before: Mark,
+}
+
+/// What a token was minted for.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Kind {
+    /// To be sealed with facts of machines: it lies in files that no rotator knows of.
+    ClientData,
+    /// To be published for a layer.
+    Layer,
+    /// A kind of a later version, which leaves it alone for this one.
+    Other(u8),
+}
+
+impl Kind {
+    const fn of(byte: u8) -> Self {
+        match byte {
+            b'L' => Self::Layer,
+            b'D' => Self::ClientData,
+            other => Self::Other(other),
+        }
+    }
+
+    const fn byte(self) -> u8 {
+        match self {
+            Self::ClientData => b'D',
+            Self::Layer => b'L',
+            Self::Other(byte) => byte,
+        }
+    }
+}
+
+/// A short form of a fingerprint, which tells a token among the few of one factory; zero for none.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Mark(u16);
+
+impl Mark {
+    /// Of a token.
+    #[must_use]
+    pub fn of(token: &Fingerprint) -> Self {
+        // A fingerprint is twelve hex digits. Zero is taken.
+        let digits = token.as_str().get(..4).unwrap_or_default();
+        Self(u16::from_str_radix(digits, 16).unwrap_or_default().max(1))
+    }
+
+    /// Whether it is this token's.
+    #[must_use]
+    pub fn is_of(self, token: &Fingerprint) -> bool {
+        self == Self::of(token)
+    }
 }
 
 impl Label {
-    /// A label of a mint at `now`.
+    /// A label of a mint at `now`, in the place of nothing.
     #[must_use]
-    pub fn new(deployment: Deployment, now: Second, random: u32) -> Self {
+    pub fn new(deployment: Deployment, now: Second, kind: Kind, random: u8) -> Self {
         let seconds = u32::try_from(now.unix()).unwrap_or(u32::MAX);
-        Self { deployment, minted_at: Second::from_unix(seconds.into()), random }
+        let minted_at = Second::from_unix(seconds.into());
+        Self { deployment, minted_at, kind, random, before: Mark::default() }
+    }
+
+    /// The same in the place of a token.
+    #[must_use]
+    pub fn after(self, before: Option<&Fingerprint>) -> Self {
+        Self { before: before.map(Mark::of).unwrap_or_default(), ..self }
     }
 
     /// The network that carries it.
@@ -65,7 +126,9 @@ impl Label {
         let bits = PREFIX << 96
             | u128::from(self.deployment.0) << 64
             | u128::from(seconds) << 32
-            | u128::from(self.random);
+            | u128::from(self.kind.byte()) << 24
+            | u128::from(self.random) << 16
+            | u128::from(self.before.0);
         IpNet::V6(Ipv6Net::from(Ipv6Addr::from(bits)))
     }
 
@@ -79,10 +142,13 @@ impl Label {
         }
         // Each cut is exactly the 32 bits in question.
         let part = |shift: u32| u32::try_from(bits >> shift & u128::from(u32::MAX)).unwrap_or_default();
+        let [kind, random, high, low] = part(0).to_be_bytes();
         Some(Self {
             deployment: Deployment(part(64)),
             minted_at: Second::from_unix(part(32).into()),
-            random: part(0),
+            kind: Kind::of(kind),
+            random,
+            before: Mark(u16::from_be_bytes([high, low])),
         })
     }
 
@@ -121,8 +187,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(deployment: u32, seconds: u32, random: u32) {
-            let label = Label::new(Deployment(deployment), Second::from_unix(seconds.into()), random);
+        fn what_is_written_is_read(deployment: u32, seconds: u32, kind: u8, random: u8, before: u64) {
+            let before = Fingerprint::of(&before.to_be_bytes());
+            let now = Second::from_unix(seconds.into());
+            let label = Label::new(Deployment(deployment), now, Kind::of(kind), random).after(Some(&before));
+            prop_assert!(label.before.is_of(&before));
             prop_assert_eq!(Label::parse(&label.entry()), Some(label));
             // Conjur echoes the entry as text.
             let echoed: IpNet = label.entry().to_string().parse().unwrap();
@@ -141,14 +210,20 @@ mod tests {
 
     #[test]
     fn a_label_byte_for_byte() {
-        let label = Label::new("1f2e3d4c".parse().unwrap(), Second::from_unix(0x6921_0203), 7);
-        assert_eq!(label.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:0:7/128");
+        let minted = |kind| Label::new("1f2e3d4c".parse().unwrap(), Second::from_unix(0x6921_0203), kind, 7);
+        let label = minted(Kind::Layer);
+        assert_eq!(label.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4c07:0/128");
+        let sealed = minted(Kind::ClientData).after(Some(&"ba7816bf8f01".parse().unwrap()));
+        assert_eq!(sealed.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4407:ba78/128");
+        // A fingerprint that begins with zeros is not mistaken for none.
+        let zeros = label.after(Some(&"0000ffffffff".parse().unwrap()));
+        assert_eq!(zeros.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4c07:1/128");
         let networks = |cidr: &[&str]| {
             let cidr: Vec<IpNet> = cidr.iter().map(|net| net.parse().unwrap()).collect();
             label.beside(&cidr).iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(networks(&[]), "0.0.0.0/0 ::/0 2001:db8:1f2e:3d4c:6921:203:0:7/128");
-        assert_eq!(networks(&["10.0.0.0/8"]), "10.0.0.0/8 2001:db8:1f2e:3d4c:6921:203:0:7/128");
+        assert_eq!(networks(&[]), "0.0.0.0/0 ::/0 2001:db8:1f2e:3d4c:6921:203:4c07:0/128");
+        assert_eq!(networks(&["10.0.0.0/8"]), "10.0.0.0/8 2001:db8:1f2e:3d4c:6921:203:4c07:0/128");
     }
 
     #[test]
@@ -164,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_time_beyond_2106_stays_there() {
-        let label = Label::new(Deployment(1), Second::from_unix(i64::MAX), 0);
+        let label = Label::new(Deployment(1), Second::from_unix(i64::MAX), Kind::Layer, 0);
         assert_eq!(Label::parse(&label.entry()), Some(label));
     }
 }

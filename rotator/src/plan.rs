@@ -5,7 +5,7 @@
 //! put it could have written: a token counts only while Conjur lists it with our label and the same
 //! end.
 
-use crate::label::{Deployment, Label};
+use crate::label::{Deployment, Kind, Label};
 use crate::policy::{CLOCKS, Policy};
 use imprint_core::sealed::Binding;
 use imprint_core::second::Second;
@@ -46,6 +46,11 @@ impl Listed {
     #[must_use]
     pub fn is_ours(&self, deployment: Deployment) -> bool {
         self.label.is_some_and(|label| label.deployment == deployment)
+    }
+
+    /// Its label, if this deployment minted it for a layer.
+    fn layers(&self, deployment: Deployment) -> Option<Label> {
+        self.label.filter(|label| label.deployment == deployment && label.kind == Kind::Layer)
     }
 }
 
@@ -122,6 +127,8 @@ pub struct Plan {
     pub step: Step,
     /// Expired tokens of ours, oldest first: Conjur never purges them.
     pub expired: Vec<Fingerprint>,
+    /// Live tokens of ours that were never published and never will be, oldest first.
+    pub orphans: Vec<Fingerprint>,
 }
 
 /// What is known about one factory.
@@ -131,7 +138,8 @@ pub struct Facts<'a> {
     pub policy: &'a Policy,
     /// Which labels are ours.
     pub deployment: Deployment,
-    /// What S3 holds.
+    /// What S3 holds, read no earlier than the time of the decision: a put that was under way when
+    /// the time was read must not look like one that never was.
     pub published: Published<'a>,
     /// What a token published now would say, for comparison: its own fields (fingerprint, times,
     /// rotation) are not looked at.
@@ -161,15 +169,48 @@ pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
         (None, Some(binding)) => Step::Keep { until: facts.policy.due(binding.expires_at) },
         (None, None) => Step::Mint(Why::Nothing),
     };
-    let mut expired: Vec<&Listed> = facts
-        .listed
-        .iter()
-        .filter(|token| token.is_ours(facts.deployment))
-        // Conjur judges the end by its own clock.
-        .filter(|token| token.expires_at.plus(CLOCKS) < now)
-        .collect();
-    expired.sort_by_key(|token| token.expires_at);
-    Plan { step, expired: expired.into_iter().map(|token| token.fingerprint.clone()).collect() }
+    // Conjur judges the end by its own clock.
+    let is_over = |token: &Listed| token.expires_at.plus(CLOCKS) < now;
+    let named = |mut tokens: Vec<&Listed>| {
+        tokens.sort_by_key(|token| token.expires_at);
+        tokens.into_iter().map(|token| token.fingerprint.clone()).collect()
+    };
+    let ours = facts.listed.iter().filter(|token| token.is_ours(facts.deployment));
+    let expired = named(ours.filter(|token| is_over(token)).collect());
+    let orphans = named(orphans(facts, now).into_iter().filter(|token| !is_over(token)).collect());
+    Plan { step, expired, orphans }
+}
+
+/// Tokens of ours for a layer that no agent can hold: not published, not published before, and too
+/// old to be published yet.
+///
+/// What was published before is known from the labels: each names the token in whose place it was
+/// minted, and the put that published it was conditional on just that one. Where that line ends,
+/// since nothing was there before, or Conjur no longer lists what was, older tokens may have been
+/// published too; agents may redeem them until the overlap and a boot are over. What an untrusted
+/// object names, or none, tells nothing, and all are left alone.
+fn orphans<'a>(facts: &Facts<'a>, now: Second) -> Vec<&'a Listed> {
+    let Published::Sealed(binding) = facts.published else { return Vec::new() };
+    let is_published =
+        |token: &&Listed| token.fingerprint == binding.fingerprint && token.expires_at == binding.expires_at;
+    let ours = || facts.listed.iter().filter(|token| token.is_ours(facts.deployment));
+    let mut known: Vec<&Listed> = ours().filter(is_published).collect();
+    let mut at = 0;
+    while let Some(token) = known.get(at) {
+        at += 1;
+        let Some(label) = token.layers(facts.deployment) else { continue };
+        let before = |token: &&Listed| label.before.is_of(&token.fingerprint) && !known.contains(token);
+        let before: Vec<&Listed> = ours().filter(before).collect();
+        known.extend(before);
+    }
+    let labels = known.iter().filter_map(|token| token.label);
+    let Some(oldest) = labels.map(|label| label.minted_at).min() else { return Vec::new() };
+    let is_orphan = |token: &&Listed| {
+        let Some(Label { minted_at, .. }) = token.layers(facts.deployment) else { return false };
+        let never_published = minted_at > oldest || !facts.policy.may_redeem_before(oldest, now);
+        never_published && !known.contains(token) && !facts.policy.may_come(minted_at, now)
+    };
+    ours().filter(is_orphan).collect()
 }
 
 fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why> {

@@ -16,6 +16,9 @@ pub const CLOCKS: Duration = Duration::from_secs(300);
 /// ago never will be.
 pub const AFTER_RUN: Duration = Duration::from_secs(60);
 
+/// How long a put may be under way before it is carried out, or never will be.
+pub const LONGEST_PUT: Duration = Duration::from_secs(20);
+
 /// The longest run that can be configured: no Lambda function runs longer, and the longer a run may
 /// be, the longer a token that it left behind must be taken for one that is still to be published.
 pub const LONGEST_RUN: Duration = Duration::from_secs(900);
@@ -151,11 +154,24 @@ impl Policy {
         expires_at.minus(self.lifetime - self.windows.period)
     }
 
-    /// Whether a token minted at `minted_at` may still be published: a run never publishes later
-    /// than this, so that a token found unpublished after it is known to be an orphan.
+    /// Whether a run may still begin to publish a token that was minted at `minted_at`.
     #[must_use]
     pub fn may_publish(&self, minted_at: Second, now: Second) -> bool {
         now.since(minted_at) <= self.windows.longest_run + AFTER_RUN
+    }
+
+    /// Whether a token that was minted at `minted_at` may still come to be published: a run may, or
+    /// its put may be under way.
+    #[must_use]
+    pub fn may_come(&self, minted_at: Second, now: Second) -> bool {
+        now.since(minted_at) <= self.windows.longest_run + AFTER_RUN + LONGEST_PUT
+    }
+
+    /// Whether an agent may still redeem what a token minted at `minted_at` took the place of, or
+    /// was promised to be able to.
+    #[must_use]
+    pub fn may_redeem_before(&self, minted_at: Second, now: Second) -> bool {
+        self.may_come(minted_at, now.minus(self.windows.overlap + self.windows.boot_time))
     }
 }
 
@@ -220,6 +236,12 @@ mod tests {
         assert_eq!(policy.due(minted.plus(policy.lifetime())), minted.plus(minutes(240)));
         assert!(policy.may_publish(minted, minted.plus(minutes(6))));
         assert!(!policy.may_publish(minted, minted.plus(minutes(6)).plus(Duration::from_secs(1))));
+        let (put, second) = (minutes(6).saturating_add(LONGEST_PUT), Duration::from_secs(1));
+        assert!(policy.may_come(minted, minted.plus(put)));
+        assert!(!policy.may_come(minted, minted.plus(put + second)));
+        // The old token is good for its overlap of an hour and half an hour of boot after the put.
+        assert!(policy.may_redeem_before(minted, minted.plus(put + minutes(90))));
+        assert!(!policy.may_redeem_before(minted, minted.plus(put + minutes(90) + second)));
         // A clock that was set back tells nothing about a mint.
         assert!(policy.may_publish(minted, minted.minus(minutes(60))));
     }

@@ -1,15 +1,16 @@
 //! A run: log in, list once, then each factory by itself, several at a time.
 //!
 //! One factory's failure never stops the others. The story of one factory is in `factory`, the
-//! put and the read back in `publish`, the
-//! shared login in `session`, what comes out in `report`.
+//! put and the read back in `publish`, what is deleted afterwards in `sweep`, the shared login in
+//! `session`, what comes out in `report`.
 
 mod factory;
 mod publish;
 mod report;
 mod session;
+mod sweep;
 
-pub use report::{Done, Outcome, Report, worst};
+pub use report::{Done, Outcome, Report, Swept, worst};
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
@@ -158,7 +159,7 @@ impl Classified for Error {
                 Some("compare with the [[factory]] sections; ids have no account and no kind")
             }
             Self::UnknownFate { .. } => Some(
-                "the next run keeps the token if it is published by then, or else mints another; this one ends by itself",
+                "the next run keeps the token if it is published by then, or else mints another; a later one revokes this",
             ),
             Self::Unseen { .. } => {
                 Some("load the host factory's policy, and permit the rotator execute and update on it")

@@ -11,7 +11,7 @@ pub use report::Report;
 
 use crate::config::{Config, Factory};
 use crate::effects;
-use crate::label::Label;
+use crate::label::{Kind, Label};
 use imprint_core::client_data::inventory::{self, Inventory};
 use imprint_core::client_data::{self, Cost, Fact, Sealed, Secret, Values};
 use imprint_core::conjur::{Conjur, Mint, Minted, Revoked};
@@ -322,7 +322,7 @@ async fn mint(
     on: &impl Effects,
 ) -> Result<Minted, Error> {
     let now = on.now();
-    let label = Label::new(config.deployment, now, fastrand::u32(..));
+    let label = Label::new(config.deployment, now, Kind::ClientData, fastrand::u8(..));
     let expires_at = now.plus(ask.lifetime.unwrap_or_else(|| config.policy.lifetime()));
     let cidr = label.beside(cidr);
     let ask = Mint { factory: &factory.id, expires_at, cidr: &cidr, count: 1, now };

@@ -1,5 +1,7 @@
 //! The decision in tables.
 
+mod orphans;
+
 use super::*;
 use crate::config::{Config, Factory};
 use crate::policy::Windows;
@@ -28,7 +30,7 @@ fn ours(name: &str, hours_ago: i64) -> Listed {
 
 fn of(deployment: &str, name: &str, hours_ago: i64) -> Listed {
     let minted = Second::from_unix(NOW - hours_ago * HOUR);
-    let label = Label::new(deployment.parse().unwrap(), minted, 7);
+    let label = Label::new(deployment.parse().unwrap(), minted, Kind::Layer, 7);
     Listed::new(named(name), minted.plus(Duration::from_secs(8 * 3600)), &label.beside(&[]))
 }
 
@@ -69,7 +71,7 @@ fn check(case: &Case<'_>, step: Step, expired: &[&str]) {
         asked: case.asked,
     };
     let expired = expired.iter().map(|name| named(name)).collect();
-    assert_eq!(plan(&facts, now), Plan { step, expired });
+    assert_eq!(plan(&facts, now), Plan { step, expired, orphans: vec![] });
 }
 
 /// The step for a published token that Conjur lists, too.
@@ -116,7 +118,8 @@ fn nothing_and_something_else() {
         listed: &[],
         asked: true,
     };
-    assert_eq!(plan(&facts, now), Plan { step: Step::Mint(Why::Unreadable), expired: vec![] });
+    let step = Step::Mint(Why::Unreadable);
+    assert_eq!(plan(&facts, now), Plan { step, expired: vec![], orphans: vec![] });
 }
 
 #[test]

@@ -2,20 +2,19 @@
 //!
 //! Every step may be the last one. What is known at each: before the put, a token that was minted
 //! is nobody's, and is revoked when the flow fails; after the put, it belongs to the agents. The put
-//! is in `publish`.
+//! is in `publish`, what is deleted afterwards in `sweep`.
 
-use super::report::{Done, Outcome};
+use super::report::{Done, Outcome, Swept};
 use super::session::Session;
 use super::{Error, Run, is_transient};
 use crate::config::Factory;
 use crate::effects::{self, Effects};
-use crate::label::Label;
-use crate::plan::{Facts, Listed, Published, Step, Why, plan};
+use crate::label::{Kind, Label};
+use crate::plan::{Facts, Listed, Plan, Published, Step, Why, plan};
 use imprint_core::aws::Only;
-use imprint_core::conjur::{Mint, Minted, Revoked};
-use imprint_core::error::chain;
+use imprint_core::conjur::{Mint, Minted};
 use imprint_core::sealed::{SealedToken, layer_key};
-use imprint_core::token::{Fingerprint, Token};
+use imprint_core::token::Fingerprint;
 use std::cell::{Cell, RefCell};
 
 /// After so many mints of unknown outcome a factory is left to the next run.
@@ -40,23 +39,34 @@ pub(super) struct Found {
 pub(super) type Notes = RefCell<Vec<String>>;
 
 impl<E: Effects> Part<'_, E> {
-    /// Keeps or replaces the published token; then deletes at most one expired token of ours.
+    /// Keeps or replaces the published token; then deletes what nobody needs.
     pub(super) async fn rotate(&self, listed: Option<&[Minted]>) -> Outcome {
         let notes = Notes::default();
-        let result = self.keep_or_replace(listed, &notes).await;
-        Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner() }
+        let mut orphans = Swept::default();
+        let result = match self.plan(listed).await {
+            Ok((tokens, found, plan)) => {
+                let (result, minted) = self.keep_or_replace(&found, plan.step, &notes).await;
+                // After a failure too: where every put fails, each run may leave an orphan.
+                orphans = self.sweep_orphans(tokens, plan.orphans, minted, &notes).await;
+                self.tidy(tokens, &plan.expired, minted, &notes).await;
+                result
+            }
+            Err(error) => Err(error),
+        };
+        Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner(), orphans }
     }
 
-    async fn keep_or_replace(&self, tokens: Option<&[Minted]>, notes: &Notes) -> Result<Done, Error> {
+    async fn plan<'t>(&self, listed: Option<&'t [Minted]>) -> Result<(&'t [Minted], Found, Plan), Error> {
         let config = self.run.config;
         let unseen = || Error::Unseen { factory: self.factory.id.clone(), login: config.login.clone() };
-        let tokens = tokens.ok_or_else(unseen)?;
+        let tokens = listed.ok_or_else(unseen)?;
         let listed: Vec<Listed> = tokens
             .iter()
             .map(|token| Listed::new(token.token.fingerprint(), token.expires_at, &token.cidr))
             .collect();
-        let found = self.find().await?;
+        // Before the get: what is not there, and was minted long before this, never will be.
         let now = self.on.now();
+        let found = self.find().await?;
         let nobody = Fingerprint::of(b"");
         let facts = Facts {
             policy: &config.policy,
@@ -67,16 +77,19 @@ impl<E: Effects> Part<'_, E> {
             asked: self.run.ask.now,
         };
         let plan = plan(&facts, now);
-        let done = match plan.step {
+        Ok((tokens, found, plan))
+    }
+
+    /// How it ended, and whether it came to a mint.
+    async fn keep_or_replace(&self, found: &Found, step: Step, notes: &Notes) -> (Result<Done, Error>, bool) {
+        let kept = match step {
             Step::Keep { until } => found.kept(until),
             Step::Mint(why) => Err(why),
         };
-        let (done, minted) = match done {
-            Ok(kept) => (kept, false),
-            Err(why) => (self.replace(&found, why, notes).await?, true),
-        };
-        self.tidy(tokens, &plan.expired, minted, notes).await;
-        Ok(done)
+        match kept {
+            Ok(kept) => (Ok(kept), false),
+            Err(why) => (self.replace(found, why, notes).await, true),
+        }
     }
 
     /// get: reading is neutral.
@@ -108,7 +121,7 @@ impl<E: Effects> Part<'_, E> {
             };
             notes.borrow_mut().push(format!("what was published is replaced: {why}{detail}"));
         }
-        let (minted, label) = self.mint(notes).await?;
+        let (minted, label) = self.mint(found, notes).await?;
         let fingerprint = minted.token.fingerprint();
         let sealed = match self.seal(&minted).await {
             Ok(sealed) => sealed,
@@ -129,17 +142,21 @@ impl<E: Effects> Part<'_, E> {
     }
 
     /// mint: not idempotent. A repeat after a lost reply is still right, since the token whose text
-    /// nobody saw serves nobody; it stays at Conjur as an orphan until it expires, and its label, drawn
-    /// anew for each attempt, names it here. Not more than a few, though: the next run comes soon.
-    async fn mint(&self, notes: &Notes) -> Result<(Minted, Label), Error> {
+    /// nobody saw serves nobody; it stays at Conjur as an orphan until a later run revokes it, and its
+    /// label, drawn anew for each attempt, names it here. Not more than a few, though: the next run comes
+    /// soon.
+    async fn mint(&self, found: &Found, notes: &Notes) -> Result<(Minted, Label), Error> {
         let policy = &self.run.config.policy;
         let lost = Cell::new(0_u32);
+        let before = found.binding_fingerprint();
         let again = |error: &effects::Error| is_transient(error) && lost.get() < MOST_LOST;
         let minted = self
             .session
             .with("mint", again, async |with| {
                 let now = self.on.now();
-                let label = Label::new(self.run.config.deployment, now, self.run.random.borrow_mut().u32(..));
+                let random = self.run.random.borrow_mut().u8(..);
+                let label = Label::new(self.run.config.deployment, now, Kind::Layer, random);
+                let label = label.after(before.as_ref());
                 let cidr = label.beside(&self.factory.cidr);
                 let expires_at = now.plus(policy.lifetime());
                 let ask = Mint { factory: &self.factory.id, expires_at, cidr: &cidr, count: 1, now };
@@ -171,33 +188,6 @@ impl<E: Effects> Part<'_, E> {
         let encrypted = self.run.retry.run("kms:Encrypt", is_transient, call).await?;
         SealedToken::new(binding, encrypted.ciphertext, encrypted.key_arn)
             .map_err(|source| Error::Seal { factory: self.factory.id.clone(), source })
-    }
-
-    /// Deletes the oldest expired token of ours. A failure is told, but is no failure of the rotation.
-    /// What is left on purpose is a note of a run that minted; others would say it every 15 minutes.
-    async fn tidy(&self, tokens: &[Minted], expired: &[Fingerprint], minted: bool, notes: &Notes) {
-        let Some(oldest) = expired.first() else { return };
-        if !self.run.config.revoke {
-            let left = format!("{} expired tokens of ours are left, since revoke = false", expired.len());
-            if minted {
-                notes.borrow_mut().push(left);
-            } else {
-                log::info!("{}: {left}", self.factory.id);
-            }
-            return;
-        }
-        for token in tokens.iter().filter(|token| token.token.fingerprint() == *oldest) {
-            match self.revoke(&token.token).await {
-                Ok(_) => log::debug!("{}: deleted expired token {oldest}", self.factory.id),
-                Err(error) => notes
-                    .borrow_mut()
-                    .push(format!("expired token {oldest} could not be deleted: {}", chain(&error))),
-            }
-        }
-    }
-
-    pub(super) async fn revoke(&self, token: &Token) -> Result<Revoked, effects::Error> {
-        self.session.with("revoke", is_transient, async |with| self.on.revoke(with, token).await).await
     }
 
     pub(super) fn key(&self) -> String {

@@ -30,6 +30,24 @@ pub struct Outcome {
     pub result: Result<Done, Error>,
     /// What somebody should know beside it.
     pub notes: Vec<String>,
+    /// Tokens of ours that were minted and never published.
+    pub orphans: Swept,
+}
+
+/// Tokens that nobody needs: what became of them at Conjur.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Swept {
+    /// Revoked, now or by somebody else just before.
+    pub revoked: Vec<Fingerprint>,
+    /// Alive yet.
+    pub left: Vec<Fingerprint>,
+}
+
+impl Swept {
+    fn to_json(&self) -> Value {
+        let names = |tokens: &[Fingerprint]| tokens.iter().map(|t| t.as_str().into()).collect::<Vec<Value>>();
+        json!({"revoked": names(&self.revoked), "left": names(&self.left)})
+    }
 }
 
 /// A good end.
@@ -73,8 +91,15 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let failed = self.factories.iter().filter(|outcome| outcome.result.is_err()).count();
+        let orphans: usize = self.factories.iter().map(|outcome| outcome.orphans.revoked.len()).sum();
         let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
-        json!({"schema": SCHEMA, "rotation_id": self.rotation_id, "failed": failed, "factories": factories})
+        json!({
+            "schema": SCHEMA,
+            "rotation_id": self.rotation_id,
+            "failed": failed,
+            "orphans_revoked": orphans,
+            "factories": factories,
+        })
     }
 }
 
@@ -111,6 +136,7 @@ impl Outcome {
         if let Some(members) = object.as_object_mut() {
             members.insert("factory".to_owned(), self.factory.as_str().into());
             members.insert("notes".to_owned(), self.notes.clone().into());
+            members.insert("orphans".to_owned(), self.orphans.to_json());
         }
         object
     }

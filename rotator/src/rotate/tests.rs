@@ -2,9 +2,10 @@
 
 mod puts;
 mod races;
+mod sweeps;
 
 use super::*;
-use crate::label::Label;
+use crate::label::{Kind, Label};
 use crate::plan::Why;
 use crate::world::{Fault, Known, World};
 use std::cell::Cell;
@@ -394,7 +395,7 @@ fn one_expired_token_of_ours_is_deleted_a_run() {
         let config = config();
         let world = World::new(&config);
         only(run(&config, &world, &due()).await).result.unwrap();
-        let label = Label::new(config.deployment, world.now(), 1);
+        let label = Label::new(config.deployment, world.now(), Kind::Layer, 1);
         let add = |text: char, ours: bool, age: Duration| {
             let cidr = if ours { label.beside(&[]) } else { Vec::new() };
             let (factory, text) = ("web".to_owned(), text.to_string().repeat(50));

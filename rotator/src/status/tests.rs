@@ -1,7 +1,7 @@
 //! What is shown, as table and as JSON.
 
 use super::*;
-use crate::label::Label;
+use crate::label::{Kind, Label};
 use crate::rotate::{Ask, Run};
 use crate::world::{Fault, World};
 use imprint_core::sealed::Binding;
@@ -106,7 +106,7 @@ fn whose_tokens_there_are() {
     let config = config();
     let now = Second::from_unix(1_800_000_000);
     let token = |deployment: &str, seconds: i64| {
-        let label = Label::new(deployment.parse().unwrap(), now, 1);
+        let label = Label::new(deployment.parse().unwrap(), now, Kind::Layer, 1);
         Listed::new(Fingerprint::of(b"x"), Second::from_unix(now.unix() + seconds), &label.beside(&[]))
     };
     let foreign = Listed::new(Fingerprint::of(b"y"), now, &[]);
