@@ -156,9 +156,16 @@ impl Outside for Machine {
     }
 
     fn file(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
-        crate::store::read_following(path, most)
+        let (bytes, stat) = crate::store::read_with_stat(path, most)
             .map_err(|e| io::Error::other(imprint_core::error::chain(&e)))?
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+            .ok_or(io::ErrorKind::NotFound)?;
+        // What the configuration names decides as much as the configuration itself: the CA, say.
+        match open_to(stat.st_mode, stat.st_uid, stat.st_gid) {
+            Some(by) if rustix::process::geteuid().is_root() => {
+                Err(io::Error::other(format!("it is writable by {by}")))
+            }
+            Some(_) | None => Ok(bytes),
+        }
     }
 }
 

@@ -413,6 +413,13 @@ fn who_may_write_it() {
                 assert_eq!((error.class(), error.hint().is_some()), (Class::Config, true));
             }
         }
+        // What it names, such as the CA, decides as much.
+        match Machine.file(&path, LARGEST) {
+            Ok(_) => assert!(closed || !rustix::process::geteuid().is_root()),
+            Err(error) => {
+                assert!(!closed && error.to_string() == "it is writable by everybody", "{error}")
+            }
+        }
     }
 }
 
