@@ -133,8 +133,13 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             if matches!(next, Step::Enroll(Why::Asked | Why::KeyDied)) {
                 self.note_re_enrollment(&mut note)?;
             }
-            let used = self.until_it_authenticates(&job, note.token_issued_at).await?;
-            used.note_in(&mut note);
+            let end = self.until_it_authenticates(&job, note.token_issued_at).await;
+            if let Err(Error::NeverAuthenticates { .. }) = &end {
+                // Whoever kills our keys that fast must not make us redeem at every run.
+                note.key_died_at = Some(self.on.now());
+                note.write(self.disk, &self.config.files.state_dir)?;
+            }
+            end?.note_in(&mut note);
         }
         note.must_redeem = false;
         note.replaces = None;

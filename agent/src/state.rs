@@ -105,7 +105,8 @@ pub struct State {
     /// While enrolling: the host whose identity lay on the disk and is to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
-    /// When Conjur was first seen not to take the key any more.
+    /// When Conjur was first seen not to take the key any more; while enrolling, that it took none of the keys
+    /// that it gave.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_second")]
     pub key_died_at: Option<Second>,
     /// When a key that had died was last replaced.

@@ -228,6 +228,7 @@ impl Why {
 /// | rotating | same or not known | same | any | enroll: rotation interrupted |
 /// | enrolled | same or not known | same | missing, damaged | enroll: identity lost |
 /// | enrolled | same or not known | same | another host's | refuse: foreign |
+/// | enrolling, no key authenticated | same or not known | same | good | as enrolled, key dead |
 /// | enrolled, key alive | same or not known | same | good | nothing |
 /// | enrolled, key alive, `--again` | same or not known | same | good | enroll: asked, so the key is shown to Conjur |
 /// | enrolled, key dead | same or not known | same | good | enroll: key died; refuse when replaced within a day, or never to be |
@@ -252,6 +253,14 @@ pub fn next_step(known: &Known<'_>) -> Step {
         return Step::Enroll(Why::ConfigChanged);
     }
     match (state.phase, known.identity) {
+        // Its run came to an end, with a key that was dead at once: no run goes on from there by itself.
+        (Phase::Enrolling, OnDisk::Good { appliance_url, host_id })
+            if state.key_died_at.is_some()
+                && *host_id == state.host_id
+                && *appliance_url == state.made_for.appliance_url =>
+        {
+            with_its_key(state, known)
+        }
         (Phase::Enrolling, _) => Step::Enroll(Why::Interrupted),
         (Phase::Rotating, _) => Step::Enroll(Why::RotationInterrupted),
         (Phase::Enrolled, OnDisk::Missing | OnDisk::Unusable(_)) => Step::Enroll(Why::IdentityLost),

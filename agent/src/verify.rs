@@ -6,7 +6,7 @@ use crate::facts;
 use crate::files;
 use crate::journal::event;
 use crate::lock::Lock;
-use crate::state::{self, Found, Verified};
+use crate::state::{self, Found, Phase, Verified};
 use crate::store::Disk;
 use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
@@ -166,7 +166,10 @@ async fn remember(config: &Config, disk: &impl Disk, end: &Result<HostId, Error>
     state.last_verify = Some(Verified { at: now, outcome });
     match end {
         Ok(_) => state.key_died_at = None,
-        Err(Error::Refused { login, .. }) if state.key_died_at.is_none() => {
+        // A run that was killed may have left a key that was never proved: the next one goes on from there.
+        Err(Error::Refused { login, .. })
+            if state.key_died_at.is_none() && state.phase == Phase::Enrolled =>
+        {
             state.key_died_at = Some(now);
             log::warn!(
                 target: "imprint", MESSAGE_ID = event::KEY_DIED, host_id = state.host_id.as_str();

@@ -233,6 +233,42 @@ fn a_dead_key_is_replaced_once_a_day() {
 }
 
 #[test]
+fn who_kills_every_key_at_once_is_not_redeemed_against_for_ever() {
+    let scene = Scene::new();
+    let fails = || {
+        scene.spoiled.set(9);
+        scene.fails(Class::Refused, "was redeemed 3 times, and no key authenticates");
+        assert_eq!(scene.count("redeem"), 3);
+    };
+    fails();
+    // Once in a day by itself, as with any key that died.
+    fails();
+    let before = scene.identity();
+    for _ in 0..3 {
+        scene.fails(Class::Tampered, "two parties hold the host id");
+        assert_eq!((scene.count("redeem"), scene.identity()), (0, before.clone()));
+    }
+    scene.spoiled.set(0);
+    scene.wishes.set(Wishes { again: true, take_over: false });
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled());
+    assert_eq!(scene.state().key_died_at, None);
+
+    // It may have been a restriction that was lifted since: then the key is as good as any.
+    let scene = Scene::new();
+    scene.spoiled.set(9);
+    scene.fails(Class::Refused, "no key authenticates");
+    *scene.valid.borrow_mut() = files::read_back(&scene.config).ok().map(|i| i.api_key.expose().to_owned());
+    assert!(matches!(scene.run(), Ok(Outcome::Enrolled(_))) && scene.is_enrolled());
+    assert_eq!((scene.count("redeem"), scene.state().re_enrolled_at), (0, None));
+
+    let scene = Scene::with("re_enroll = \"never\"\n");
+    scene.spoiled.set(9);
+    scene.fails(Class::Refused, "no key authenticates");
+    scene.fails(Class::Refused, "does not take the key of");
+    assert_eq!(scene.count("redeem"), 0);
+}
+
+#[test]
 fn a_rehearsal_does_all_but_redeem_and_changes_nothing() {
     let scene = Scene::new();
     let Ok(Rehearsed::WouldRedeem { host, why, until, .. }) = scene.rehearse() else { panic!() };
