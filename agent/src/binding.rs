@@ -154,4 +154,4 @@ fn ca_in_common(bound: &[String], own: Option<&CaBundle>) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

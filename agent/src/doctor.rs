@@ -42,6 +42,3 @@ pub async fn examine(
     checks.extend(judge::all(config, &machine, servers.as_ref().map_err(|because| *because)));
     Report { at, checks }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

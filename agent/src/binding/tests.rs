@@ -3,7 +3,8 @@ use crate::config::tests::{CA, config};
 
 const NOW: &str = "2026-11-22T08:00:00Z";
 
-fn binding() -> Binding {
+/// One that the usual configuration takes.
+pub(crate) fn binding() -> Binding {
     Binding {
         account: "prod".parse().unwrap(),
         host_factory: "app/web".parse().unwrap(),

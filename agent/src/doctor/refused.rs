@@ -99,7 +99,7 @@ pub fn ranked(known: &Known<'_>) -> Vec<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::tests::binding;
+    use crate::binding::tests::binding;
 
     #[test]
     fn what_is_left_possible() {

@@ -1,9 +1,10 @@
 //! What the bytes of a source are, whose its files may be, and which facts open a sealed one.
 
 use super::*;
+use crate::binding::tests::binding;
 use crate::machine_facts::tests::machine;
 use imprint_core::client_data::Cost;
-use imprint_core::sealed::{Binding, Scope};
+use imprint_core::sealed::Binding;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -13,30 +14,13 @@ fn token() -> Token {
     Token::new(Zeroizing::new(TOKEN.to_owned())).unwrap()
 }
 
-fn binding() -> Binding {
-    Binding {
-        account: "prod".parse().unwrap(),
-        host_factory: "app/web".parse().unwrap(),
-        appliance_url: "https://conjur.example.org".parse().unwrap(),
-        leader_url: "https://conjur.example.org".parse().unwrap(),
-        ca_sha256: vec![],
-        issued_at: "2026-11-22T07:00:00Z".parse().unwrap(),
-        expires_at: "2026-11-22T10:00:00Z".parse().unwrap(),
-        cidr: vec![],
-        fingerprint: token().fingerprint(),
-        rotation_id: "seal-1".to_owned(),
-        spread_s: 0,
-        scope: Scope::Layer,
-        hosts_branch: "app/hosts".parse().unwrap(),
-    }
-}
-
 fn sealed(facts: &[Fact], secret: Option<&Secret>) -> Sealed {
     let path = format!("{}/../tests/facts/ohai.json", env!("CARGO_MANIFEST_DIR"));
     let inventory = Inventory::parse(&fs::read(path).unwrap()).unwrap();
     let mut values = Values::default();
     facts.iter().for_each(|fact| inventory.take(fact, &mut values).unwrap());
-    Sealed::seal(binding(), &token(), facts, &[values], secret, Cost::new(8, 1, 1).unwrap()).unwrap()
+    let binding = Binding { fingerprint: token().fingerprint(), ..binding() };
+    Sealed::seal(binding, &token(), facts, &[values], secret, Cost::new(8, 1, 1).unwrap()).unwrap()
 }
 
 #[test]

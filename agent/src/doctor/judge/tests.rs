@@ -1,8 +1,8 @@
 use super::super::found::{Access, Copied, Date, Holder, Input, Place, Room, Server};
 use super::super::proxy::Way;
 use super::*;
+use crate::binding::tests::binding;
 use crate::config::tests::config;
-use crate::doctor::tests::binding;
 use crate::facts::Facts;
 use crate::identity;
 use crate::state::{Found, Verified};
