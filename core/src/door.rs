@@ -153,7 +153,7 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door to Conjur, which honours `HTTPS_PROXY` and `NO_PROXY`. Plain http, which only a loopback
+    /// A door to Conjur, which honors `HTTPS_PROXY` and `NO_PROXY`. Plain http, which only a loopback
     /// address may have, never goes through a proxy: it would carry key and token in clear to another
     /// machine.
     ///
@@ -166,7 +166,7 @@ impl Door {
         })
     }
 
-    /// A door that honours `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: S3, KMS.
+    /// A door that honors `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY`: S3, KMS.
     ///
     /// # Errors
     /// When a certificate of `trust` cannot be used.

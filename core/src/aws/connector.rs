@@ -21,7 +21,7 @@ const LARGEST: usize = 64 * 1024;
 /// The longest that a connection to this machine itself may take.
 const CONNECT: Duration = Duration::from_secs(1);
 
-/// Two doors: one that honours proxies, one that never does. Each is made when it is first needed, and
+/// Two doors: one that honors proxies, one that never does. Each is made when it is first needed, and
 /// no door is shared: a connection that is open ahead goes to whoever asks first.
 #[derive(Clone, Debug)]
 pub(super) struct Connector {

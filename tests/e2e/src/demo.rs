@@ -156,7 +156,8 @@ fn keep(site: &Site) -> Result<(), Box<dyn Error>> {
     println!("\nThe agent, on instance {}:\n", machine.instance().id);
     shell(&machine.imprint(&["enroll"]));
     println!(
-        "\nTry also: imprint verify, imprint status --json, imprint-rotator status. Enter or Ctrl-C ends the servers."
+        "\nTry also, with the same --config: imprint verify, imprint doctor, imprint status --json, imprint rotate-key;\n\
+         and imprint-rotator status. Enter or Ctrl-C ends the servers."
     );
     let input = std::io::stdin();
     let ended = input.lock().read(&mut [0])? == 0;

@@ -265,7 +265,7 @@ fn what_is_on_this_machine_is_never_asked_through_a_proxy() {
     let mut enroll = machine.imprint(&["enroll"]);
     let _said = Ran::of(enroll.env("HTTP_PROXY", nobody).env("http_proxy", nobody)).expect(0);
 
-    // Conjur is over TLS here, so a proxy for https is honoured: with nobody there, nothing is reached.
+    // Conjur is over TLS here, so a proxy for https is honored: with nobody there, nothing is reached.
     let other = site.machine("web");
     let mut enroll = other.imprint(&["enroll", "--deadline", "1s"]);
     let ran = Ran::of(enroll.env("HTTPS_PROXY", nobody)).expect(75);
