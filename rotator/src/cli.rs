@@ -59,6 +59,7 @@ enum Command {
         &[
             ("imprint-rotator rotate", "what is due"),
             ("imprint-rotator rotate --now --factory app/web", "one factory, due or not"),
+            ("imprint-rotator rotate --now --revoke-superseded", "a token has leaked"),
             ("imprint-rotator rotate --json", "one JSON object of what was done"),
         ],
         "every factory has a good token",
@@ -68,6 +69,9 @@ enum Command {
         /// Replace it in any case
         #[arg(long)]
         now: bool,
+        /// Then revoke all older tokens, when the new one was read back; those sealed with client data stay
+        #[arg(long, requires = "now")]
+        revoke_superseded: bool,
         /// Only this factory of the configuration; may be repeated
         #[arg(long = "factory", value_name = "ID")]
         factories: Vec<FactoryId>,
@@ -131,11 +135,18 @@ mod tests {
                 Err(()) => assert!(parsed.is_err_and(|e| e.use_stderr()), "{line}"),
             }
         };
-        check("r rotate", Ok("Rotate { now: false, factories: [], json: false }"));
+        check("r rotate", Ok("Rotate { now: false, revoke_superseded: false, factories: [], json: false }"));
         check(
             "r rotate --now --factory a/b --factory c --config x",
-            Ok("Rotate { now: true, factories: [FactoryId(\"a/b\"), FactoryId(\"c\")], json: false }"),
+            Ok(
+                "Rotate { now: true, revoke_superseded: false, factories: [FactoryId(\"a/b\"), FactoryId(\"c\")], json: false }",
+            ),
         );
+        check(
+            "r rotate --now --revoke-superseded",
+            Ok("Rotate { now: true, revoke_superseded: true, factories: [], json: false }"),
+        );
+        check("r rotate --revoke-superseded", Err(()));
         check("r status --json", Ok("Status { json: true }"));
         check("r seal --client-data a b --facts macs,product_uuid --token x", Err(()));
         check("r seal --client-data a --token-from stdin", Err(()));

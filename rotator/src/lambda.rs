@@ -112,19 +112,25 @@ fn ask(event: &Value) -> Result<Ask, Failed> {
         factories: Vec<String>,
         #[serde(default)]
         now: bool,
+        #[serde(default)]
+        revoke_superseded: bool,
     }
     let refuse = |why: String| Failed {
         class: Class::Usage,
         report: json!({
             "class": Class::Usage.as_str(),
             "error": format!("the event is not understood: {why}"),
-            "hint": "send {\"factories\": [\"id\", ...], \"now\": true}, both optional, or a scheduled event",
+            "hint": "send {\"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, each optional, or a scheduled event",
         }),
     };
     let invoke = Invoke::deserialize(event).map_err(|e| refuse(e.to_string()))?;
+    if invoke.revoke_superseded && !invoke.now {
+        return Err(refuse("revoke_superseded needs now".to_owned()));
+    }
     let factories = invoke.factories.iter().map(|id| id.parse()).collect::<Result<_, _>>();
     Ok(Ask {
         now: invoke.now,
+        revoke_superseded: invoke.revoke_superseded,
         factories: factories.map_err(|e: imprint_core::name::Error| refuse(e.to_string()))?,
     })
 }
@@ -153,8 +159,11 @@ mod tests {
     fn events() {
         let check = |event: Value, now: bool, factories: Option<&[&str]>| {
             let asked = ask(&event).ok();
-            let wanted = factories
-                .map(|ids| Ask { now, factories: ids.iter().map(|id| id.parse().unwrap()).collect() });
+            let wanted = factories.map(|ids| Ask {
+                now,
+                factories: ids.iter().map(|id| id.parse().unwrap()).collect(),
+                ..Ask::default()
+            });
             assert_eq!(asked, wanted, "{event}");
         };
         check(
@@ -171,6 +180,9 @@ mod tests {
         check(json!({"now": true}), true, Some(&[]));
         check(json!({"factories": ["app/web", "db"], "now": false}), false, Some(&["app/web", "db"]));
         check(json!({"factories": ["app/*"]}), false, None);
+        check(json!({"revoke_superseded": true}), false, None);
+        let incident = ask(&json!({"now": true, "revoke_superseded": true})).unwrap();
+        assert!(incident.now && incident.revoke_superseded);
         check(json!({"factory": "app/web"}), false, None);
         check(json!({"factories": "app/web"}), false, None);
         check(json!({"now": "yes"}), false, None);

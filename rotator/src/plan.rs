@@ -150,6 +150,40 @@ pub struct Facts<'a> {
     pub asked: bool,
 }
 
+/// Which live tokens an incident ends, when `published` is what agents now find: all of ours but it,
+/// those sealed with client data, which no other token takes the place of, and those that another run
+/// minted after it to take its place, since that run may be about to publish one.
+#[must_use]
+pub fn superseded(
+    listed: &[Listed],
+    published: &Fingerprint,
+    deployment: Deployment,
+    now: Second,
+) -> Vec<Fingerprint> {
+    let ours = || listed.iter().filter(|token| token.is_ours(deployment));
+    let mut newer: Vec<&Listed> = ours().filter(|token| token.fingerprint == *published).collect();
+    let since = newer.iter().filter_map(|token| token.label).map(|label| label.minted_at).min();
+    let mut at = 0;
+    while let Some(before) = newer.get(at) {
+        at += 1;
+        let comes_after = |token: &&Listed| {
+            token.layers(deployment).is_some_and(|label| {
+                // A mark is short: one of an older token that fits by chance does not save it.
+                let in_time = since.is_some_and(|since| label.minted_at.plus(CLOCKS) >= since);
+                label.before.is_of(&before.fingerprint) && in_time
+            }) && !newer.contains(token)
+        };
+        let after: Vec<&Listed> = ours().filter(comes_after).collect();
+        newer.extend(after);
+    }
+    let ends = |token: &&Listed| {
+        let sealed = token.label.is_some_and(|label| label.kind == Kind::ClientData);
+        !sealed && !newer.contains(token) && token.expires_at.plus(CLOCKS) >= now
+    };
+    // Without the published one in the list nothing is sure.
+    if newer.is_empty() { Vec::new() } else { ours().filter(ends).map(|t| t.fingerprint.clone()).collect() }
+}
+
 /// Decides.
 #[must_use]
 pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {

@@ -1,10 +1,11 @@
 //! A run: log in, list once, then each factory by itself, several at a time.
 //!
 //! One factory's failure never stops the others. The story of one factory is in `factory`, the
-//! put and the read back in `publish`, what is deleted afterwards in `sweep`, the shared login in
-//! `session`, what comes out in `report`.
+//! put and the read back in `publish`, what is deleted afterwards in `sweep`, the end of an incident
+//! in `incident`, the shared login in `session`, what comes out in `report`.
 
 mod factory;
+mod incident;
 mod publish;
 mod report;
 mod session;
@@ -36,6 +37,8 @@ pub const LEAST: Duration = Duration::from_secs(30 + 20 + 20);
 pub struct Ask {
     /// New tokens, whether due or not.
     pub now: bool,
+    /// Revoke all older tokens once the new ones are published and read back.
+    pub revoke_superseded: bool,
     /// Only these of the configured factories; all when empty.
     pub factories: Vec<FactoryId>,
 }
@@ -54,6 +57,14 @@ pub enum Error {
         /// The object.
         key: String,
     },
+    /// An incident's new token is not surely what agents find.
+    #[error("no older token was revoked, since {why}")]
+    InDoubt {
+        /// The factory.
+        factory: FactoryId,
+        /// What is not sure.
+        why: &'static str,
+    },
     /// A lost race, whose token could not be revoked.
     #[error("another run published first, and token {fingerprint}, which nobody needs, lives on")]
     LivesOn {
@@ -65,6 +76,9 @@ pub enum Error {
         #[source]
         source: Box<Error>,
     },
+    /// The configuration does not let it revoke.
+    #[error("nothing was done, since the configuration says revoke = false")]
+    MayNotRevoke,
     /// Too little of the run was left.
     #[error("not begun, since less than {} s of the run are left", LEAST.as_secs())]
     NoTime {
@@ -87,6 +101,19 @@ pub enum Error {
         /// Why.
         #[source]
         source: sealed::Error,
+    },
+    /// An incident's older tokens could not all be revoked.
+    #[error("token {fingerprint} is published, but {left} older ones live on")]
+    StillLive {
+        /// The factory.
+        factory: FactoryId,
+        /// The new token.
+        fingerprint: Fingerprint,
+        /// How many.
+        left: usize,
+        /// Why the last of them was not revoked; `None` when the time was over.
+        #[source]
+        source: Option<Box<effects::Error>>,
     },
     /// The process was held up between mint and put.
     #[error("token {fingerprint} was not published, since its mint is too long ago")]
@@ -134,9 +161,14 @@ impl Classified for Error {
         match self {
             Self::Effect(error) => error.class(),
             Self::LivesOn { source, .. } => source.class(),
-            Self::NoTime { .. } | Self::TooLate { .. } | Self::UnknownFate { .. } => Class::Transient,
+            Self::StillLive { source: Some(source), .. } => source.class(),
+            Self::InDoubt { .. }
+            | Self::NoTime { .. }
+            | Self::StillLive { source: None, .. }
+            | Self::TooLate { .. }
+            | Self::UnknownFate { .. } => Class::Transient,
             Self::ReadBack { .. } => Class::Tampered,
-            Self::Seal { .. } => Class::Config,
+            Self::MayNotRevoke | Self::Seal { .. } => Class::Config,
             Self::Unknown(_) => Class::Usage,
             Self::Hidden { .. } | Self::Unseen { .. } | Self::Untold { .. } => Class::Refused,
         }
@@ -149,6 +181,12 @@ impl Classified for Error {
             Self::Hidden { .. } | Self::Untold { .. } => {
                 Some("allow the rotator's role s3:GetObject on factories/* and s3:ListBucket on the bucket")
             }
+            Self::InDoubt { .. } => Some("run the same command again"),
+            Self::MayNotRevoke => {
+                Some("permit the rotator's role update on the factories, and set revoke = true")
+            }
+            Self::StillLive { source: Some(source), .. } => source.hint(),
+            Self::StillLive { source: None, .. } => Some("run the same command again"),
             Self::NoTime { .. } => Some("give the function a longer time-out, or raise concurrency"),
             Self::ReadBack { .. } => Some(
                 "something other than the rotator writes into the bucket: see who may put; the next run replaces the token",
@@ -210,16 +248,19 @@ impl<'a> Run<'a> {
     /// happened to single factories is in the report.
     pub async fn rotate(&self, on: &impl Effects) -> Result<Report, Error> {
         let chosen = self.chosen()?;
+        if self.ask.revoke_superseded && !self.config.revoke {
+            return Err(Error::MayNotRevoke);
+        }
         let session = Session::open(on, &self.retry).await?;
         // Reading is neutral.
         let listed = session
             .with("list host factories", is_transient, async |with| on.list_factories(with).await)
             .await?;
         let listed: BTreeMap<_, _> = listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect();
-        let mut outcomes: Vec<(usize, Outcome)> = stream::iter(chosen.into_iter().enumerate())
+        let part = |factory| factory::Part { run: self, on, session: &session, factory };
+        let mut outcomes: Vec<(usize, Outcome)> = stream::iter(chosen.iter().enumerate())
             .map(async |(at, factory)| {
-                let part = factory::Part { run: self, on, session: &session, factory };
-                let outcome = part.rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
+                let outcome = part(factory).rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
                 outcome.log(&self.id);
                 (at, outcome)
             })
@@ -227,7 +268,11 @@ impl<'a> Run<'a> {
             .collect()
             .await;
         outcomes.sort_by_key(|(at, _)| *at);
-        let factories = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        let mut factories: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        if self.ask.revoke_superseded {
+            let parts = chosen.into_iter().map(part).collect();
+            factories = incident::revoke_superseded(&session, parts, factories).await;
+        }
         Ok(Report { rotation_id: self.id.clone(), factories })
     }
 

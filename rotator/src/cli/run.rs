@@ -79,9 +79,9 @@ pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
 async fn command(cli: Cli) -> Result<Option<Class>, Error> {
     let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
     match cli.command {
-        Command::Rotate { now, factories, json } => {
+        Command::Rotate { now, revoke_superseded, factories, json } => {
             let on = Real::new(Rc::clone(&config)).await?;
-            let ask = Ask { now, factories };
+            let ask = Ask { now, revoke_superseded, factories };
             let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
             let report = run.rotate(&on).await?;
             if json {

@@ -53,7 +53,7 @@ impl<E: Effects> Part<'_, E> {
             }
             Err(error) => Err(error),
         };
-        Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner(), orphans }
+        Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner(), orphans, older: None }
     }
 
     async fn plan<'t>(&self, listed: Option<&'t [Minted]>) -> Result<(&'t [Minted], Found, Plan), Error> {
@@ -204,7 +204,7 @@ impl Found {
         }
     }
 
-    fn binding_fingerprint(&self) -> Option<Fingerprint> {
+    pub(super) fn binding_fingerprint(&self) -> Option<Fingerprint> {
         match self.published() {
             Published::Sealed(binding) => Some(binding.fingerprint.clone()),
             Published::Nothing | Published::Unreadable => None,

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub notes: Vec<String>,
     /// Tokens of ours that were minted and never published.
     pub orphans: Swept,
+    /// Older tokens of ours, when they were to be revoked.
+    pub older: Option<Swept>,
 }
 
 /// Tokens that nobody needs: what became of them at Conjur.
@@ -137,6 +139,9 @@ impl Outcome {
             members.insert("factory".to_owned(), self.factory.as_str().into());
             members.insert("notes".to_owned(), self.notes.clone().into());
             members.insert("orphans".to_owned(), self.orphans.to_json());
+            if let Some(older) = &self.older {
+                members.insert("older".to_owned(), older.to_json());
+            }
         }
         object
     }
@@ -147,6 +152,12 @@ impl Outcome {
         for note in &self.notes {
             log::warn!(factory, rotation_id; "{factory}: {note}");
         }
+        self.log_end(rotation_id);
+    }
+
+    /// One log line.
+    pub(super) fn log_end(&self, rotation_id: &str) {
+        let factory = self.factory.as_str();
         match &self.result {
             Ok(done @ Done::Kept { fingerprint, .. }) => {
                 log::debug!(factory, rotation_id, fingerprint = fingerprint.as_str(); "{factory}: {done}");
@@ -165,7 +176,13 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.result {
-            Ok(done) => write!(f, "{}: {done}", self.factory),
+            Ok(done) => {
+                write!(f, "{}: {done}", self.factory)?;
+                match &self.older {
+                    Some(older) => write!(f, "; revoked {} older ones", older.revoked.len()),
+                    None => Ok(()),
+                }
+            }
             Err(error) => write!(f, "{}: failed ({}): {}", self.factory, error.class(), chain(error)),
         }
     }

@@ -22,7 +22,7 @@ impl<E: Effects> Part<'_, E> {
         notes: &Notes,
     ) -> Swept {
         if self.run.config.revoke {
-            let swept = self.sweep(tokens, orphans, "orphan", notes).await;
+            let (swept, _told) = self.sweep(tokens, orphans, "orphan", notes).await;
             let (factory, rotation_id) = (self.factory.id.as_str(), self.run.id.as_str());
             for fingerprint in swept.revoked.iter().map(Fingerprint::as_str) {
                 let event = "orphan revoked";
@@ -37,9 +37,15 @@ impl<E: Effects> Part<'_, E> {
         Swept { revoked: Vec::new(), left: orphans }
     }
 
-    /// Revokes each of `those`, as long as the run lasts, and tells which live on.
-    async fn sweep(&self, tokens: &[Minted], those: Vec<Fingerprint>, what: &str, notes: &Notes) -> Swept {
-        let mut swept = Swept::default();
+    /// Revokes each of `those`, as long as the run lasts, and tells which live on, with the last failure.
+    pub(super) async fn sweep(
+        &self,
+        tokens: &[Minted],
+        those: Vec<Fingerprint>,
+        what: &str,
+        notes: &Notes,
+    ) -> (Swept, Option<effects::Error>) {
+        let (mut swept, mut last) = (Swept::default(), None);
         for fingerprint in those {
             let token = tokens.iter().find(|token| token.token.fingerprint() == fingerprint);
             let Some(token) = token.filter(|_| !self.run.is_over()) else {
@@ -52,10 +58,11 @@ impl<E: Effects> Part<'_, E> {
                     let why = chain(&error);
                     notes.borrow_mut().push(format!("{what} {fingerprint} could not be revoked: {why}"));
                     swept.left.push(fingerprint);
+                    last = Some(error);
                 }
             }
         }
-        swept
+        (swept, last)
     }
 
     /// Deletes the oldest expired token of ours. A failure is told, but is no failure of the rotation.

@@ -1,5 +1,6 @@
 //! The flow over scripted effects: what it calls, and what it leaves behind when any call fails.
 
+mod incident;
 mod puts;
 mod races;
 mod sweeps;
@@ -336,7 +337,7 @@ fn only_what_is_asked_for() {
         let config = config_of(&["web", "db"]);
         let world = World::new(&config);
         let ask =
-            |ids: &[&str]| Ask { now: true, factories: ids.iter().map(|id| id.parse().unwrap()).collect() };
+            |ids: &[&str]| Ask { factories: ids.iter().map(|id| id.parse().unwrap()).collect(), ..asked() };
         let report = run(&config, &world, &ask(&["db"])).await.unwrap();
         assert_eq!(report.factories.len(), 1);
         assert!(world.is_usable("db") && !world.is_usable("web"));

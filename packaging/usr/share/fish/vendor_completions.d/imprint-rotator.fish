@@ -35,6 +35,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "hel
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l now -d 'Replace it in any case'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l revoke-superseded -d 'Then revoke all older tokens, when the new one was read back; those sealed with client data stay'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
