@@ -178,6 +178,79 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// The least time that a token lives on when the next one takes its place, over 300 runs; each
+    /// number is one run's luck: whether it is missed, and when it mints and publishes.
+    fn least_left(policy: &Policy, missed: u64, luck: &[u64]) -> Duration {
+        let Windows { schedule, longest_run, .. } = policy.windows;
+        let longest = (longest_run + AFTER_RUN).as_secs();
+        let start = Second::from_unix(1_800_000_000);
+        let (mut ends, mut busy_until, mut in_a_row) = (start.plus(policy.lifetime), start, 0);
+        let mut least = policy.lifetime;
+        for (run, luck) in (1..=300).zip(luck.iter().cycle()) {
+            let begins = start.plus(schedule * run);
+            if begins < busy_until {
+                continue;
+            }
+            if in_a_row < missed && luck % 3 != 0 {
+                in_a_row += 1;
+                continue;
+            }
+            in_a_row = 0;
+            if policy.due(ends) <= begins {
+                let published = luck / 3 % (longest + 1);
+                let minted = luck / 1000 % (published + 1);
+                busy_until = begins.plus(Duration::from_secs(published));
+                least = least.min(ends.since(busy_until));
+                ends = begins.plus(Duration::from_secs(minted)).plus(policy.lifetime);
+            }
+        }
+        least
+    }
+
+    proptest! {
+        #[test]
+        fn whoever_boots_at_any_instant_finds_a_token_that_lives_through_its_boot(
+            (schedule, longest_run, missed) in (1..3600_u64, 1..=900_u64, 0..20_u64),
+            (period, overlap, boot_time) in (0..40_000_u64, 0..10_000_u64, 1..7200_u64),
+            (slack, lifetime) in (0..5000_u64, proptest::option::of(0..10_000_u64)),
+            luck in proptest::collection::vec(any::<u64>(), 1..60),
+        ) {
+            let [schedule, longest_run, period, overlap, boot_time, slack] =
+                [schedule, longest_run, period, overlap, boot_time, slack].map(Duration::from_secs);
+            // The slack that pays for so many missed runs in a row, and some more.
+            let slack = schedule * u32::try_from(missed + 1).unwrap() + longest_run + AFTER_RUN + slack;
+            let period = schedule + period;
+            let lifetime = lifetime.map(|more| period + overlap + boot_time + slack + Duration::from_secs(more));
+            let windows = Windows { period, overlap, boot_time, slack, schedule, longest_run, lifetime };
+            let policy = Policy::new(windows).unwrap();
+            let left = least_left(&policy, missed, &luck);
+            prop_assert!(left >= boot_time + overlap, "{left:?} left, {windows:?}");
+            // One second less in any of them is a hole, and is told with its inequality.
+            let second = Duration::from_secs(1);
+            let sum = period + overlap + boot_time + slack;
+            let short = Windows { lifetime: Some(sum.checked_sub(second).unwrap()), ..windows };
+            let tight = Windows { slack: (schedule + longest_run + AFTER_RUN).checked_sub(second).unwrap(), ..windows };
+            let often = Windows { period: schedule.checked_sub(second).unwrap(), ..windows };
+            for (setting, windows) in [("lifetime", short), ("slack", tight), ("period", often)] {
+                let holes = Policy::new(Windows { lifetime: windows.lifetime.filter(|_| setting == "lifetime"), ..windows });
+                let [Hole { setting: named, why }] = &holes.unwrap_err()[..] else { panic!("{setting}: {windows:?}") };
+                prop_assert!(*named == setting && why.starts_with(&format!("{setting} (")) && why.contains(") must be at least "), "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_with_a_hole_would_be_found_out() {
+        // Due one second after a run began; one run is missed, the next takes its time.
+        let windows = Windows { overlap: Duration::ZERO, slack: minutes(36), ..Windows::default() };
+        let good = Policy::new(windows).unwrap();
+        let late = least_left(&good, 1, &[1, 3 * 360]);
+        assert!(late >= windows.boot_time && late < windows.boot_time + windows.schedule, "{late:?}");
+        let hole = Policy { windows, lifetime: good.lifetime - windows.schedule };
+        assert!(least_left(&hole, 1, &[1, 3 * 360]) < windows.boot_time);
+    }
 
     fn check(change: impl Fn(&mut Windows), holes: &[&str]) {
         let mut windows = Windows::default();
