@@ -92,6 +92,7 @@ pub(super) async fn servers(
         object: if config.s3().is_some() { aws.object } else { sealed.object },
         any_owner: aws.any_owner,
         unsealed: aws.unsealed,
+        other_buckets: aws.other_buckets,
         opened: sealed.opened,
         conjurs: conjur.servers,
         proof: conjur.proof,

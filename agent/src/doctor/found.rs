@@ -179,6 +179,8 @@ pub(super) struct Servers {
     pub(super) any_owner: Asked<()>,
     /// Fingerprint of what was unsealed; `None` when that is no token.
     pub(super) unsealed: Asked<Option<Fingerprint>>,
+    /// The buckets beside the first, and the binding of what opens there.
+    pub(super) other_buckets: Vec<(String, Asked<Binding>)>,
     /// Whether what is sealed with client data opens with this machine's facts.
     pub(super) opened: Asked<()>,
     /// The appliance, and the leader where that is another server.

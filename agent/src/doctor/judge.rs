@@ -31,7 +31,7 @@ const MACHINE: [&str; 16] = [
 ];
 
 /// The checks that ask a server.
-const SERVERS: [&str; 24] = [
+const SERVERS: [&str; 25] = [
     "imds",
     "instance",
     "host-id",
@@ -48,6 +48,7 @@ const SERVERS: [&str; 24] = [
     "cidr",
     "kms",
     "client-data",
+    "other-buckets",
     "clock",
     "conjur-name",
     "conjur-connection",

@@ -105,11 +105,12 @@ fn a_healthy_machine() {
     let (site, machine) = enrolled();
     site.stack.clear_logs();
     let (checks, code) = examined(&site, &machine, &[], &[]);
-    let all_well = checks
-        .values()
-        .all(|check| check["outcome"] == "ok" || check["name"] == "user" || check["name"] == "client-data");
+    let of_other_machines = ["client-data", "other-buckets"];
+    let all_well = checks.iter().all(|(name, check)| {
+        check["outcome"] == "ok" || name == "user" || of_other_machines.contains(&name.as_str())
+    });
     assert!(all_well && code == 0, "{checks:#?}");
-    assert_eq!(names(&checks, "skipped"), ["client-data"]);
+    assert_eq!(names(&checks, "skipped"), of_other_machines);
     assert_eq!(site.stack.conjur.count("redeem"), 0);
 
     let table = Ran::of(&mut machine.imprint(&["doctor"])).expect(0);
@@ -467,4 +468,25 @@ fn a_token_that_does_not_come_from_a_bucket() {
     imprint_e2e::write(&file, 0o644, "sealed elsewhere");
     let (checks, _) = examined(&site, &machine, &[], &[]);
     assert_eq!(checks["token-files"]["outcome"], "warning");
+}
+
+#[test]
+fn the_buckets_beside_the_first_are_asked_too() {
+    let (site, machine) = enrolled();
+    let usual = machine.config();
+    let (before, rest) = usual.split_once("[source]").unwrap();
+    let (source, after) = rest.split_once("[files]").unwrap();
+    let with = |second: &str| {
+        machine.set_config(&format!("{before}[[source]]{source}\n[[source]]{second}\n[files]{after}"));
+        let (checks, code) = examined(&site, &machine, &[], &[]);
+        assert_eq!(code, 0, "the first bucket is as good as before");
+        checks["other-buckets"].clone()
+    };
+    let check = with(source);
+    assert_eq!(check["outcome"], "ok", "{check}");
+    assert!(check["detail"].as_str().unwrap().contains("good until "), "{check}");
+    let check = with(&source.replace("imprint-tokens", "imprint-tokens-elsewhere"));
+    assert_eq!(check["outcome"], "warning", "{check}");
+    assert!(check["detail"].as_str().unwrap().starts_with("s3://imprint-tokens-elsewhere/"), "{check}");
+    machine.set_config(&usual);
 }

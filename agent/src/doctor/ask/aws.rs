@@ -4,7 +4,8 @@ use super::super::found::{Asked, Date, Trouble};
 use super::super::proxy::{self, Way};
 use super::Time;
 use super::reach::{aws_host, in_words, resolve};
-use crate::config::{Config, Outside, S3};
+use crate::binding;
+use crate::config::{Config, Outside, S3, Source};
 use crate::effects::{Effects as _, Real};
 use crate::facts::Facts;
 use crate::imds::Imds;
@@ -13,6 +14,9 @@ use imprint_core::second::Second;
 use imprint_core::token::{Fingerprint, Token};
 use std::time::Duration;
 use zeroize::Zeroizing;
+
+/// Why S3 is not asked.
+const NO_CREDENTIALS: &str = "there are no credentials";
 
 /// Why S3 and KMS are not asked.
 const NO_BUCKET: &str = "no source is a bucket";
@@ -25,6 +29,7 @@ pub(super) struct Found {
     pub(super) object: Asked<(usize, Result<Binding, Trouble>)>,
     pub(super) any_owner: Asked<()>,
     pub(super) unsealed: Asked<Option<Fingerprint>>,
+    pub(super) other_buckets: Vec<(String, Asked<Binding>)>,
     pub(super) dates: Vec<Date>,
 }
 
@@ -37,12 +42,13 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         facts: patient.limit(on.facts(&needs), Trouble::of_effect).await,
         credentials: Asked::Skipped("the metadata service does not answer"),
         names: Vec::new(),
-        object: Asked::Skipped("there are no credentials"),
+        object: Asked::Skipped(NO_CREDENTIALS),
         any_owner: Asked::Skipped("it was not needed"),
         unsealed: Asked::Skipped("there is no sealed token"),
+        other_buckets: others(config).map(|it| (it.to_string(), Asked::Skipped(NO_CREDENTIALS))).collect(),
         dates: Vec::new(),
     };
-    // The first bucket is the one that every boot reads; the others are for worse days.
+    // The first bucket is the one that every boot reads; the others, for worse days, are asked last.
     let Some(s3) = config.s3() else {
         (found.credentials, found.object) = (Asked::Skipped(NO_BUCKET), Asked::Skipped(NO_BUCKET));
         found.unsealed = Asked::Skipped(NO_BUCKET);
@@ -96,7 +102,40 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         (Asked::Failed(trouble), _) => Asked::Failed(trouble),
         (Asked::Skipped(_) | Asked::Told(_), _) => Asked::Skipped("it was not asked for"),
     };
+    for ((_, other), source) in found.other_buckets.iter_mut().zip(others(config)) {
+        if let Source::S3(s3) = source {
+            *other = opened(s3, on, time).await;
+        }
+    }
     found
+}
+
+/// The buckets beside the first.
+fn others(config: &Config) -> impl Iterator<Item = &Source> {
+    config.sources.iter().filter(|source| matches!(source, Source::S3(_))).skip(1)
+}
+
+/// The binding of what is published in a bucket, if it opens.
+async fn opened(s3: &S3, on: &Real<'_>, time: Time) -> Asked<Binding> {
+    let sealed = match time.limit(on.fetch(s3), Trouble::of_effect).await {
+        Asked::Told(bytes) => SealedToken::parse(&bytes),
+        Asked::Failed(trouble) => return Asked::Failed(trouble),
+        Asked::Skipped(because) => return Asked::Skipped(because),
+    };
+    let sealed = match sealed {
+        Ok(sealed) => sealed,
+        Err(error) => return Asked::Failed(Trouble::of(&error)),
+    };
+    let binding = sealed.binding();
+    match time.limit(on.unseal(&s3.kms, &sealed), Trouble::of_effect).await.map(fingerprint) {
+        Asked::Told(is) if is.as_ref() == Some(&binding.fingerprint) => Asked::Told(binding.clone()),
+        Asked::Told(_) => {
+            let error = binding::Error::Fingerprint(binding.fingerprint.clone());
+            Asked::Failed(Trouble::of(&error))
+        }
+        Asked::Failed(trouble) => Asked::Failed(trouble),
+        Asked::Skipped(because) => Asked::Skipped(because),
+    }
 }
 
 /// A no of S3 that has several possible reasons.

@@ -9,6 +9,7 @@ use crate::state::{Found, Verified};
 use crate::step::{OnDisk, Refusal, Step};
 use imprint_core::Class;
 use imprint_core::conjur::{Health, Role};
+use imprint_core::sealed::Binding;
 use imprint_core::second::Second;
 
 const NOW: &str = "2026-11-22T08:00:00Z";
@@ -76,6 +77,7 @@ fn servers() -> Servers {
         any_owner: Asked::Skipped("it was not needed"),
         unsealed: Asked::Told(Some(binding().fingerprint)),
         opened: Asked::Skipped("no source is sealed with client data"),
+        other_buckets: vec![],
         conjurs: vec![server],
         proof: Asked::Told(true),
         dates: vec![Date { server: "conjur.example.org".to_owned(), said: at(NOW), own: at(NOW) }],
@@ -146,8 +148,36 @@ fn each_name_once_and_the_same_names_whatever_is_known() {
 fn all_is_well() {
     check(&machine(), &servers(), &[]);
     assert!(judged(&machine(), &servers()).iter().all(|check| {
-        check.outcome == Outcome::Ok || ["client-data", "last-verify"].contains(&check.name)
+        check.outcome == Outcome::Ok || ["client-data", "last-verify", "other-buckets"].contains(&check.name)
     }));
+}
+
+/// They are for worse days: what is wrong there stops nobody, and is told.
+#[test]
+fn the_buckets_beside_the_first() {
+    let named = |opened| ("s3://other/token.json".to_owned(), opened);
+    let told = |change: fn(&mut Binding)| {
+        let mut binding = binding();
+        change(&mut binding);
+        named(Asked::Told(binding))
+    };
+    at_servers(|s| s.other_buckets = vec![told(|_| {})], &[]);
+    at_servers(|s| s.other_buckets = vec![named(Asked::Skipped("there are no credentials"))], &[]);
+    let wrong: [fn(&mut Binding); 3] = [
+        |b| b.account = "other".parse().unwrap(),
+        |b| b.expires_at = at("2026-11-22T07:59:00Z"),
+        |b| b.ca_sha256 = vec!["0".repeat(64)],
+    ];
+    for change in wrong {
+        let expect = [("other-buckets", Outcome::Warning)];
+        at_servers(|s| s.other_buckets = vec![told(|_| {}), told(change)], &expect);
+    }
+    let mut bad = servers();
+    bad.other_buckets = vec![named(Asked::Failed(trouble(Class::Refused, None, None))), told(|_| {})];
+    check(&machine(), &bad, &[("other-buckets", Outcome::Warning)]);
+    let checks = judged(&machine(), &bad);
+    let other = checks.iter().find(|check| check.name == "other-buckets").unwrap();
+    assert_eq!(other.detail, "s3://other/token.json: it failed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::super::ask::is_denied;
 use super::super::found::{Asked, Date, Machine, Servers};
-use super::super::report::Check;
+use super::super::report::{Check, Outcome};
 use super::together;
 use crate::binding;
 use crate::config::{Config, InstanceFrom};
@@ -45,6 +45,7 @@ pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> V
         of_binding("cidr", servers, |b| cidr(servers, b)),
         kms(servers),
         client_data(servers),
+        other_buckets(config, machine, servers),
         clock(&servers.dates),
     ]
 }
@@ -243,9 +244,9 @@ fn of_binding(name: &'static str, servers: &Servers, judge: impl FnOnce(&Binding
 
 fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Binding) -> Check {
     const NAME: &str = "binding";
-    let here = servers.facts.told().map(|facts| facts.instance_id.clone());
-    let here: Option<InstanceId> = here.or_else(|| machine.here.as_deref()?.parse().ok());
-    let Some(here) = here else { return Check::skipped(NAME, "nobody tells which instance this is") };
+    let Some(here) = here(machine, servers) else {
+        return Check::skipped(NAME, "nobody tells which instance this is");
+    };
     // Its time and its CA have checks of their own.
     match binding::check(binding, config, &here, binding.issued_at) {
         Ok(()) | Err(binding::Error::Ca | binding::Error::Expired { .. }) => {}
@@ -343,6 +344,39 @@ fn kms(servers: &Servers) -> Check {
 fn client_data(servers: &Servers) -> Check {
     const NAME: &str = "client-data";
     servers.opened.judged(NAME, |()| Check::ok(NAME, "the token opens with this machine's facts"))
+}
+
+/// Of the buckets beside the first, whatever is wrong there: an enrollment goes on as long as the first is
+/// good, and nobody would know before the day on which it is not.
+fn other_buckets(config: &Config, machine: &Machine, servers: &Servers) -> Check {
+    const NAME: &str = "other-buckets";
+    let Some(here) = here(machine, servers) else {
+        return Check::skipped(NAME, "nobody tells which instance this is");
+    };
+    let judged = servers.other_buckets.iter().map(|(source, opened)| {
+        let check = opened.judged(NAME, |binding| {
+            match binding::check(binding, config, &here, now(machine, servers)) {
+                Ok(()) => Check::ok(NAME, format!("good until {}", binding.expires_at)),
+                Err(error) => Check::of(NAME, &error),
+            }
+        });
+        let outcome = match check.outcome {
+            Outcome::Failure(_) => Outcome::Warning,
+            other => other,
+        };
+        Check { outcome, detail: format!("{source}: {}", check.detail), ..check }
+    });
+    let judged: Vec<Check> = judged.collect();
+    if judged.is_empty() {
+        Check::skipped(NAME, "there is one bucket at most")
+    } else {
+        together(NAME, judged)
+    }
+}
+
+fn here(machine: &Machine, servers: &Servers) -> Option<InstanceId> {
+    let here = servers.facts.told().map(|facts| facts.instance_id.clone());
+    here.or_else(|| machine.here.as_deref()?.parse().ok())
 }
 
 fn clock(dates: &[Date]) -> Check {
