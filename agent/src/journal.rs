@@ -298,20 +298,29 @@ mod tests {
         let gated = Gated::default();
         let queued = started(&gated).unwrap();
         let closed = gated.0.lock().unwrap();
-        // One line is in the thread's hands, the queue is full, the rest is lost; no call waits.
+        // At most a queue and a line in the thread's hands are taken, the rest is lost; no call waits.
         for n in 0..2 * QUEUE {
             say(&queued, "imprint", &n.to_string());
         }
         queued.flush();
-        let lost = queued.lost.load(Ordering::Relaxed);
-        assert!((QUEUE - 2..=QUEUE).contains(&lost), "{lost}");
+        assert!(queued.lost.load(Ordering::Relaxed) > 0);
         drop(closed);
-        queued.flush();
+        let until = |done: &dyn Fn(&[String]) -> bool| {
+            // A flush gives up soon, which on a busy machine may be too soon.
+            (0..100).any(|_| {
+                queued.flush();
+                done(&gated.0.lock().unwrap())
+            })
+        };
+        assert!(until(&|lines| lines.len() >= QUEUE));
         say(&queued, "imprint", "after");
-        queued.flush();
+        assert!(until(&|lines| lines.last().is_some_and(|line| line.starts_with("after"))));
         let lines = gated.0.lock().unwrap();
-        assert!(lines.iter().any(|line| line.contains("log lines were lost")), "{:?}", lines.last());
-        assert!(lines.last().unwrap().starts_with("after"));
+        let lost = |line: &String| line.split_once(" log lines were lost")?.0.parse::<usize>().ok();
+        let said: usize = lines.iter().filter_map(lost).sum();
+        let came = lines.iter().filter(|line| lost(line).is_none()).count();
+        // Every line came or is counted, and the last one with them.
+        assert!(said > 0 && said + came == 2 * QUEUE + 1, "{said} {came}");
     }
 
     #[test]
