@@ -47,8 +47,8 @@ pub(crate) struct State {
     pub(crate) sealed: Vec<(Vec<u8>, Context)>,
     /// Everything that was ever put.
     pub(crate) put: Vec<Vec<u8>>,
-    /// Puts that were sent and not yet carried out.
-    delayed: Vec<(String, Vec<u8>, Only)>,
+    /// Puts that were sent and not yet carried out, and when they are.
+    delayed: Vec<(Second, String, Vec<u8>, Only)>,
     /// Names of the calls, in order.
     pub(crate) calls: Vec<&'static str>,
     minted: u32,
@@ -56,6 +56,8 @@ pub(crate) struct State {
 
 type Change = Box<dyn Fn(&World)>;
 type Script = Box<dyn Fn(usize, &str) -> Option<Fault>>;
+type Watch = Box<dyn Fn(&World, &str)>;
+type Pace = Box<dyn Fn() -> [Duration; 2]>;
 
 pub(crate) struct World {
     pub(crate) state: RefCell<State>,
@@ -63,8 +65,12 @@ pub(crate) struct World {
     pub(crate) fault: Script,
     /// What somebody else does just before the call of this number.
     pub(crate) meanwhile: Option<(usize, Change)>,
-    /// How long every call takes.
-    pub(crate) pace: Duration,
+    /// How long a call takes until it is carried out, and from then to its reply.
+    pub(crate) pace: Pace,
+    /// How long a put without an answer takes until it is carried out; `None` leaves it to [`World::land`].
+    pub(crate) late: Option<Duration>,
+    /// What must hold after every call.
+    pub(crate) watch: Watch,
     pub(crate) base: Cell<Second>,
     start: Instant,
     in_flight: Cell<usize>,
@@ -79,7 +85,9 @@ impl World {
             state: RefCell::new(State { factories, ..State::default() }),
             fault: Box::new(|_, _| None),
             meanwhile: None,
-            pace: Duration::ZERO,
+            pace: Box::new(|| [Duration::ZERO; 2]),
+            late: None,
+            watch: Box::new(|_, _| ()),
             base: Cell::new(Second::from_unix(1_800_000_000)),
             start: Instant::now(),
             in_flight: Cell::new(0),
@@ -109,9 +117,17 @@ impl World {
 
     /// Carries out the puts that were held up under way, each if its condition still holds.
     pub(crate) fn land(&self) {
+        self.land_until(Second::from_unix(i64::MAX));
+    }
+
+    fn land_until(&self, now: Second) {
         let mut state = self.state.borrow_mut();
-        for (key, bytes, only) in std::mem::take(&mut state.delayed) {
-            let _held = state.put(&key, bytes, &only);
+        for (at, key, bytes, only) in std::mem::take(&mut state.delayed) {
+            if at <= now {
+                let _held = state.put(&key, bytes, &only);
+            } else {
+                state.delayed.push((at, key, bytes, only));
+            }
         }
     }
 
@@ -124,8 +140,12 @@ impl World {
         self.most_in_flight.set(self.most_in_flight.get().max(self.in_flight.get()));
         // Others get their turn at every call.
         tokio::task::yield_now().await;
-        if !self.pace.is_zero() {
-            tokio::time::sleep(self.pace).await;
+        let [until, reply] = (self.pace)();
+        if !until.is_zero() {
+            tokio::time::sleep(until).await;
+        }
+        if self.late.is_some() {
+            self.land_until(self.now());
         }
         let number = {
             let mut state = self.state.borrow_mut();
@@ -143,6 +163,10 @@ impl World {
             Some(_not_now) => None,
         };
         self.in_flight.set(self.in_flight.get() - 1);
+        (self.watch)(self, name);
+        if !reply.is_zero() {
+            tokio::time::sleep(reply).await;
+        }
         match (fault, done) {
             (None, Some(done)) => done,
             (Some(fault), _) => Err(error(name, fault)),
@@ -249,7 +273,8 @@ impl Effects for World {
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
         let put = self.call("s3:PutObject", |state| state.put(key, bytes.clone(), only)).await;
         if let Err(Error::Aws(aws::Error::TimedOut { .. })) = put {
-            self.state.borrow_mut().delayed.push((key.to_owned(), bytes, only.clone()));
+            let lands = self.now().plus(self.late.unwrap_or_default());
+            self.state.borrow_mut().delayed.push((lands, key.to_owned(), bytes, only.clone()));
         }
         put
     }

@@ -3,13 +3,14 @@
 mod incident;
 mod puts;
 mod races;
+mod storms;
 mod sweeps;
 
 use super::*;
 use crate::label::{Kind, Label};
 use crate::plan::Why;
 use crate::world::{Fault, Known, World};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -361,7 +362,7 @@ fn nothing_is_begun_that_cannot_end() {
             blocking(async {
                 let config = config();
                 let mut world = World::new(&config);
-                world.pace = Duration::from_secs(pace);
+                world.pace = Box::new(move || [Duration::from_secs(pace), Duration::ZERO]);
                 world.fault = Box::new(move |n, _| if n == 4 { mint } else { None });
                 let outcome =
                     only(run_within(&config, &world, &due(), within.map(Duration::from_secs)).await);
