@@ -172,9 +172,10 @@ pub fn remove(disk: &impl Disk, config: &Config, former: Option<&ApplianceUrl>) 
     Ok(fallback::remove_left(disk, files)?)
 }
 
-/// Brings back the files beside the identity. Pem and conf are written where they are gone; ones that are
-/// there are left alone, whatever they say: an operator may have added to them. What holds the key is ours
-/// alone, and is made to say what the identity says.
+/// Brings back the files beside the identity. Pem is the configuration's `ca_file` and follows it, so that a
+/// new CA reaches the clients. Conf is written where it is gone; one that is there is left alone, whatever it
+/// says: an operator may have added to it. What holds the key is ours alone, and is made to say what the
+/// identity says.
 ///
 /// # Errors
 /// When one cannot be written, or there is no identity to tell of.
@@ -182,7 +183,13 @@ pub fn restore(disk: &impl Disk, config: &Config) -> Result<(), Error> {
     let gone = |path: &Path| path.symlink_metadata().is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
     let conf = conf(config);
     let mut all: Vec<(&Target, &[u8])> = Vec::new();
-    if let Some(ca) = config.ca.as_ref().filter(|_| gone(&config.files.pem.path)) {
+    let follows = |pem: &str| match store::read(&config.files.pem.path, pem.len()) {
+        Ok(Some(is)) => is == pem.as_bytes(),
+        Ok(None) | Err(store::Error::Large { .. }) => false,
+        // A link that an operator has put there, say.
+        Err(_) => true,
+    };
+    if let Some(ca) = config.ca.as_ref().filter(|ca| !follows(ca.pem())) {
         all.push((&config.files.pem, ca.pem().as_bytes()));
     }
     if gone(&config.files.conf.path) {

@@ -44,6 +44,26 @@ fn first_boot_then_nothing() {
 }
 
 #[test]
+fn a_new_ca_in_the_configuration_reaches_the_clients() {
+    let scene = Scene::new();
+    scene.run().unwrap();
+    let new = rcgen::generate_simple_self_signed(vec!["new.example.org".into()]).unwrap().cert.pem();
+    for pem in [format!("{}{new}", *CA), new] {
+        let ca = imprint_core::door::CaBundle::from_pem(&pem).unwrap();
+        let on = Config { ca: Some(ca), ..scene.config.clone() };
+        crate::files::restore(&store::Real, &on).unwrap();
+        assert_eq!(std::fs::read_to_string(&scene.config.files.pem.path).unwrap(), pem);
+    }
+    // By itself at the next enroll, without a request; what an operator linked there stays.
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))) && scene.calls.borrow().is_empty());
+    assert_eq!(std::fs::read_to_string(&scene.config.files.pem.path).unwrap(), *CA);
+    std::fs::remove_file(&scene.config.files.pem.path).unwrap();
+    std::os::unix::fs::symlink("/etc/ssl/certs", &scene.config.files.pem.path).unwrap();
+    assert!(matches!(scene.run(), Ok(Outcome::NothingToDo(_))));
+    assert!(scene.config.files.pem.path.is_symlink());
+}
+
+#[test]
 fn what_happened_to_the_files_is_mended() {
     let scene = Scene::new();
     scene.run().unwrap();
