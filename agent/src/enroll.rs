@@ -66,7 +66,8 @@ pub async fn enroll(
         run.decided.notified().await;
         on.open_ahead().await;
     };
-    let end = beside(ahead, run.under_lock()).await;
+    // Boxed: it is large, and every layer that takes it by value would hold it twice.
+    let end = beside(ahead, Box::pin(run.under_lock())).await;
     if let Err(error) = &end {
         run.remember(error);
     }

@@ -6,6 +6,9 @@ use rustix::io::Errno;
 use std::io::Read as _;
 use std::path::Path;
 
+/// What is reserved for a file whose size the kernel does not tell, as those of /sys and /proc.
+const LEAST: usize = 4096;
+
 /// Who may use a file that was read.
 #[derive(Clone, Copy, Debug)]
 pub struct Looks {
@@ -78,9 +81,10 @@ fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<(Vec<u8>, 
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => false,
         Err(errno) => return Err(call(errno)),
     };
-    // One more byte than the cap tells a file that is too large. Reserved at once: growing would
-    // leave copies of a secret behind.
-    let mut bytes = Vec::with_capacity(most.saturating_add(1));
+    // One more byte than the cap tells a file that is too large. Reserved at once, since growing would
+    // leave copies of a secret behind; and no more than the file has, since all of it is wiped in the end.
+    let has = usize::try_from(stat.st_size).unwrap_or_default().max(LEAST);
+    let mut bytes = Vec::with_capacity(has.min(most).saturating_add(1));
     let most_read = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     std::fs::File::from(file)
         .take(most_read)
