@@ -66,13 +66,14 @@ contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRIN
 	$(CARGO) run --locked --quiet -p imprint-contract
 
 .PHONY: bench
-bench: peers ## what one enrollment costs, beside awscli, boto3 and curl; as root also its round trips
+bench: peers ## what one enrollment costs, beside a bare program and scripts; as root also its round trips
 	@$(need) cc curl jq
 	$(CARGO) build --locked --release -p imprint
 	$(CARGO) build --locked --release -p imprint-rotator
 	$(CARGO) build --locked --release -p imprint-plain
+	$(CARGO) build --locked --release -p imprint-bare
+	$(CARGO) build --locked --quiet -p imprint-core --example fleet
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
-	$(CARGO) run --locked --quiet -p imprint-core --example fleet
 
 .PHONY: fuzz
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each

@@ -8,9 +8,12 @@
 #![expect(clippy::print_stdout, reason = "a bench speaks to a person")]
 #![expect(clippy::expect_used, reason = "a bench that cannot go on must say where it stopped")]
 
+mod goals;
 mod lambda;
 mod link;
+mod wave;
 
+use goals::Row;
 use imprint_e2e::{Machine, Programs, Ran, Site};
 use nix::sys::resource::{UsageWho, getrusage};
 use std::error::Error;
@@ -28,16 +31,29 @@ type Failed = Box<dyn Error>;
 fn main() -> Result<ExitCode, Failed> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        [] => loopback().and_then(|_| link::measure()),
-        ["link"] => link::measure(),
+        [] => everything(),
+        ["link"] => {
+            link::measure()?.iter().for_each(|row| println!("{}", row.line()));
+            Ok(ExitCode::SUCCESS)
+        }
         ["measure", program, rest @ ..] => measured(Command::new(program).args(rest)),
         ["servers", near, far] => link::servers(near, far),
         _ => Err("bench, bench link, bench measure PROGRAM...".into()),
     }
 }
 
+/// All figures, and the table of those that have a goal.
+fn everything() -> Result<ExitCode, Failed> {
+    let mut rows = link::measure()?;
+    rows.extend(loopback()?);
+    rows.extend(wave::measure()?);
+    println!("\n{:<44}{:<32}reached in this run\n", "what", "goal");
+    rows.iter().for_each(|row| println!("{}", row.line()));
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What one enrollment costs with all servers on this machine.
-fn loopback() -> Result<ExitCode, Failed> {
+fn loopback() -> Result<Vec<Row>, Failed> {
     let own = std::env::current_exe()?;
     let built = own.parent().expect("a program lies in a folder");
     let folder = built.join("bench-site");
@@ -49,43 +65,93 @@ fn loopback() -> Result<ExitCode, Failed> {
     let _said = Ran::of(&mut site.rotator(&["rotate"])).expect(0);
 
     println!(
-        "One enrollment, medians of {RUNS} runs ({} processors):\n",
-        std::thread::available_parallelism()?
+        "\nOne enrollment, medians of {RUNS} runs ({} processors; load before it: {}):\n",
+        std::thread::available_parallelism()?,
+        fs::read_to_string("/proc/loadavg").unwrap_or_default().split(' ').next().unwrap_or_default()
     );
     println!(
         "{:<28}{:>10}{:>12}{:>14}{:>10}{:>13}",
         "", "wall", "CPU", "peak memory", "requests", "connections"
     );
-    let own = contest(&site, "imprint enroll", |machine| Some(machine.imprint(&["enroll"])))?;
-    contest(&site, "imprint enroll, once more", |machine| {
-        let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
-        Some(machine.imprint(&["enroll"]))
-    })?;
-    let plain = programs.agent.with_file_name("imprint-plain");
-    let wiped_not = contest(&site, "  memory not wiped", |machine| {
-        let like = machine.imprint(&["enroll"]);
-        let mut command = Command::new(Some(&plain).filter(|plain| plain.exists())?);
-        command.args(like.get_args()).env_clear();
-        command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Some(command)
-    })?;
-    if wiped_not.is_none() {
-        println!("{:<28}NOT RUN: {} is not built", "  memory not wiped", plain.display());
-    }
-    let peers = peers();
-    for (name, script) in ["with_curl.sh", "with_boto3.py", "with_awscli.sh"].map(|n| (n, peers.join(n))) {
-        match contest(&site, name, |machine| peer(&site, machine, &script))? {
-            Some(theirs) => ratio(name, own.as_ref(), &theirs),
-            None => println!("{name:<28}NOT RUN: curl, jq and `make peers` are needed"),
-        }
-    }
+    let beside = |name: &str| Some(programs.agent.with_file_name(name)).filter(|path| path.exists());
+    let script = |name| peers().join(name);
+    let costs = contest(
+        &site,
+        [
+            ("imprint enroll", &|machine| Some(machine.imprint(&["enroll"]))),
+            ("  memory not wiped", &|machine| {
+                let like = machine.imprint(&["enroll"]);
+                let mut command = Command::new(beside("imprint-plain")?);
+                command.args(like.get_args()).env_clear();
+                command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
+                Some(command)
+            }),
+            ("imprint enroll, once more", &|machine| {
+                let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
+                Some(machine.imprint(&["enroll"]))
+            }),
+            ("bare program", &|machine| {
+                let mut command = Command::new(beside("imprint-bare")?);
+                tell(&mut command, &site, machine);
+                Some(command)
+            }),
+            ("with_curl.sh", &|machine| peer(&site, machine, &script("with_curl.sh"))),
+            ("with_boto3.py", &|machine| peer(&site, machine, &script("with_boto3.py"))),
+            ("with_awscli.sh", &|machine| peer(&site, machine, &script("with_awscli.sh"))),
+        ],
+    )?;
     println!();
     for program in [&programs.agent, &programs.rotator] {
         let name = program.file_name().unwrap_or_default().display();
         println!("{name:<28}{:>9.2} MB", fs::metadata(program)?.len() as f64 / 1e6);
     }
-    lambda::first_poll(&site, &programs)?;
-    Ok(ExitCode::SUCCESS)
+    let [own, _, again, bare, curl, _, awscli] = costs;
+    let mut rows = figures(own, again, bare, curl, awscli);
+    let binary = fs::metadata(&programs.agent)?.len() as f64 / 1e6;
+    rows.push(Row::at_most("stripped binary", "at most 8 MB", binary, 8.0, format!("{binary:.2} MB")));
+    rows.push(lambda::first_poll(&site, &programs)?);
+    Ok(rows)
+}
+
+/// What has a goal.
+fn figures(
+    own: Option<Cost>,
+    again: Option<Cost>,
+    bare: Option<Cost>,
+    curl: Option<Cost>,
+    awscli: Option<Cost>,
+) -> Vec<Row> {
+    let ratio =
+        |of: fn(&Cost) -> u64, a: Option<Cost>, b: Option<Cost>| Some(of(&a?) as f64 / of(&b?).max(1) as f64);
+    let cpu = |a, b| ratio(|c| c.cpu_us, a, b);
+    let mut rows = Vec::new();
+    let (what, goal) = ("wall over a bare program", "at most 1.5x");
+    rows.push(match (ratio(|c| c.wall_us, own, bare), cpu(own, bare)) {
+        (Some(is), Some(cpu)) => {
+            Row::at_most(what, goal, is, 1.5, format!("{is:.2}x (and {cpu:.2}x of its CPU)"))
+        }
+        _ => Row::not_measured(what, goal, "imprint-bare is not built"),
+    });
+    for (what, goal, least, theirs) in [
+        ("CPU of the script around awscli", "at least 100x of ours", 100.0, awscli),
+        ("CPU of the script around curl", "at least 10x of ours", 10.0, curl),
+    ] {
+        rows.push(match cpu(theirs, own) {
+            Some(is) => Row::at_least(what, goal, is, least, format!("{is:.0}x")),
+            None => Row::not_measured(what, goal, "curl, jq and `make peers` are needed"),
+        });
+    }
+    if let (Some(own), Some(again)) = (own, again) {
+        let ms = own.cpu_us as f64 / 1e3;
+        rows.push(Row::at_most("CPU of one enrollment", "at most 5 ms", ms, 5.0, format!("{ms:.1} ms")));
+        let mb = own.memory_kib as f64 * 1.024 / 1e3;
+        rows.push(Row::at_most("peak resident memory", "at most 10 MB", mb, 10.0, format!("{mb:.1} MB")));
+        let ms = again.wall_us as f64 / 1e3;
+        let said = format!("{ms:.1} ms of wall, {} requests", again.requests);
+        let is = if again.requests == 0 { ms } else { f64::INFINITY };
+        rows.push(Row::at_most("a second `enroll`", "at most 5 ms, 0 requests", is, 5.0, said));
+    }
+    rows
 }
 
 /// What one run cost.
@@ -98,39 +164,54 @@ struct Cost {
     connections: u64,
 }
 
-/// Runs a contestant; says and returns its medians, or `None` where it cannot be run.
-fn contest(
+/// How a contestant is run on a machine; `None` where it cannot be.
+type Start<'a> = &'a dyn Fn(&Machine) -> Option<Command>;
+
+/// Runs the contestants in turns, so that the machine's other work meets all of them; says and returns
+/// the medians.
+fn contest<const N: usize>(
     site: &Site,
-    name: &str,
-    command: impl Fn(&Machine) -> Option<Command>,
-) -> Result<Option<Cost>, Failed> {
-    let mut costs = Vec::with_capacity(RUNS);
+    contestants: [(&str, Start<'_>); N],
+) -> Result<[Option<Cost>; N], Failed> {
+    let mut costs: [Vec<Cost>; N] = std::array::from_fn(|_| Vec::with_capacity(RUNS));
     for _ in 0..RUNS {
-        let machine = site.machine("web");
-        let Some(command) = command(&machine) else { return Ok(None) };
-        costs.push(once(site, &machine, &command)?);
+        for ((_, start), costs) in contestants.iter().zip(&mut costs) {
+            let machine = site.machine("web");
+            if let Some(command) = start(&machine) {
+                costs.push(once(site, &machine, &command)?);
+            }
+        }
     }
+    let medians = costs.map(|costs| medians(&costs));
+    for ((name, _), cost) in contestants.iter().zip(&medians) {
+        match cost {
+            Some(cost) => println!(
+                "{name:<28}{:>7.1} ms{:>9.2} ms{:>11.1} MB{:>10}{:>13}",
+                cost.wall_us as f64 / 1e3,
+                cost.cpu_us as f64 / 1e3,
+                cost.memory_kib as f64 * 1.024 / 1e3,
+                cost.requests,
+                cost.connections,
+            ),
+            None => println!("{name:<28}NOT RUN: not built, or curl, jq and `make peers` are needed"),
+        }
+    }
+    Ok(medians)
+}
+
+fn medians(costs: &[Cost]) -> Option<Cost> {
     let median = |of: fn(&Cost) -> u64| {
         let mut all: Vec<u64> = costs.iter().map(of).collect();
         all.sort_unstable();
-        all[all.len() / 2]
+        all.get(all.len() / 2).copied()
     };
-    let cost = Cost {
-        wall_us: median(|c| c.wall_us),
-        cpu_us: median(|c| c.cpu_us),
-        memory_kib: median(|c| c.memory_kib),
-        requests: median(|c| c.requests),
-        connections: median(|c| c.connections),
-    };
-    println!(
-        "{name:<28}{:>7.1} ms{:>9.2} ms{:>11.1} MB{:>10}{:>13}",
-        cost.wall_us as f64 / 1e3,
-        cost.cpu_us as f64 / 1e3,
-        cost.memory_kib as f64 * 1.024 / 1e3,
-        cost.requests,
-        cost.connections,
-    );
-    Ok(Some(cost))
+    Some(Cost {
+        wall_us: median(|c| c.wall_us)?,
+        cpu_us: median(|c| c.cpu_us)?,
+        memory_kib: median(|c| c.memory_kib)?,
+        requests: median(|c| c.requests)?,
+        connections: median(|c| c.connections)?,
+    })
 }
 
 fn once(site: &Site, machine: &Machine, command: &Command) -> Result<Cost, Failed> {
@@ -178,16 +259,6 @@ fn measured(command: &mut Command) -> Result<ExitCode, Failed> {
     Ok(ExitCode::from(u8::try_from(status.code().or(status.signal()).unwrap_or(1)).unwrap_or(1)))
 }
 
-fn ratio(name: &str, own: Option<&Cost>, theirs: &Cost) {
-    if let Some(own) = own.filter(|own| own.cpu_us > 0) {
-        println!(
-            "{:<28}{:>22.0}x of imprint's CPU",
-            format!("  {name}"),
-            theirs.cpu_us as f64 / own.cpu_us as f64
-        );
-    }
-}
-
 /// The scripts, beside this file.
 fn peers() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/peers")
@@ -206,11 +277,17 @@ fn peer(site: &Site, machine: &Machine, script: &Path) -> Option<Command> {
         Command::new("/usr/bin/bash")
     };
     let aws = Some(venv.join("aws")).filter(|p| p.exists())?;
-    let (stack, options) = (&site.stack, site.stack.options());
     command.arg(script).env("PATH", std::env::var_os("PATH")?).env("HOME", site.folder()).env("AWS", aws);
+    tell(&mut command, site, machine);
+    Some(command)
+}
+
+/// Tells a contestant that has no configuration of the site and the machine.
+fn tell(command: &mut Command, site: &Site, machine: &Machine) {
+    let (stack, options) = (&site.stack, site.stack.options());
     command.envs(stack.environment(None)).env("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.imds.url());
     command.env("BUCKET", &options.bucket).env("OBJECT", stack.object_key("web"));
+    command.env("ACCOUNT", &options.account).env("VARIABLE", stack.variable("web"));
     command.env("CONJUR", stack.conjur.url()).env("CONJUR_CA", site.ca_file());
     command.env("HOST_ID", machine.host_id()).env("OUT", machine.path("etc/conjur.identity"));
-    Some(command)
 }

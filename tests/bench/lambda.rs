@@ -1,6 +1,7 @@
 //! How soon the rotator is ready as a Lambda function: from its start to its first poll of the runtime
 //! interface. The interface is a socket that answers nothing.
 
+use crate::goals::Row;
 use imprint_e2e::{Programs, Site};
 use std::error::Error;
 use std::io::Read as _;
@@ -11,8 +12,8 @@ use std::time::Instant;
 /// Starts of which the median is told.
 const STARTS: usize = 20;
 
-/// Prints the median time to the first poll, in milliseconds.
-pub fn first_poll(site: &Site, programs: &Programs) -> Result<(), Box<dyn Error>> {
+/// The median time to the first poll.
+pub(crate) fn first_poll(site: &Site, programs: &Programs) -> Result<Row, Box<dyn Error>> {
     let mut times = Vec::new();
     for _ in 0..STARTS {
         let runtime = TcpListener::bind("127.0.0.1:0")?;
@@ -42,7 +43,6 @@ pub fn first_poll(site: &Site, programs: &Programs) -> Result<(), Box<dyn Error>
         }
     }
     times.sort();
-    let median = times[STARTS / 2];
-    println!("\nLambda, start to first poll: {:.1} ms (median of {STARTS})", median.as_secs_f64() * 1e3);
-    Ok(())
+    let ms = times[STARTS / 2].as_secs_f64() * 1e3;
+    Ok(Row::at_most("Lambda: start to first poll", "at most 5 ms", ms, 5.0, format!("{ms:.1} ms")))
 }
