@@ -47,7 +47,7 @@ fn everything() -> Result<ExitCode, Failed> {
     let mut rows = link::measure()?;
     rows.extend(loopback()?);
     rows.extend(wave::measure()?);
-    println!("\n{:<44}{:<32}reached in this run\n", "what", "goal");
+    println!("\n{:<44}{:<36}reached in this run\n", "what", "goal");
     rows.iter().for_each(|row| println!("{}", row.line()));
     Ok(ExitCode::SUCCESS)
 }

@@ -43,6 +43,6 @@ impl Row {
             Reached::Measured(said, false) => format!("{said}   NOT REACHED"),
             Reached::NotMeasured(why) => format!("NOT MEASURED: {why}"),
         };
-        format!("{:<44}{:<32}{reached}", self.what, self.goal)
+        format!("{:<44}{:<36}{reached}", self.what, self.goal)
     }
 }
