@@ -25,6 +25,7 @@ mod journey;
 mod json;
 mod keys;
 mod lambda;
+mod leaked;
 mod metadata;
 mod one_redeemer;
 mod place;
