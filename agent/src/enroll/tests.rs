@@ -1,3 +1,4 @@
+mod crashes;
 mod keys;
 mod machine;
 pub(crate) mod scene;
