@@ -38,7 +38,7 @@ demo-up: cc ## keeps the demo's servers running and prints how to try the comman
 	@$(demo) up
 
 .PHONY: test
-test: peers ## runs every test: Rust, end to end, the peers
+test: peers ## runs every test but those that need root: Rust, end to end, the peers
 	@$(need) cc curl jq man zsh fish
 	$(CARGO) test --locked --workspace
 	$(peers)/python -m unittest discover --start-directory tests/peers
