@@ -69,7 +69,7 @@ enum Command {
         /// Replace it in any case
         #[arg(long)]
         now: bool,
-        /// Then revoke all older tokens, when the new one was read back; those sealed with client data stay
+        /// Then revoke all older tokens, when the new one was read back; those sealed with client data or minted by hand stay
         #[arg(long, requires = "now")]
         revoke_superseded: bool,
         /// Only this factory of the configuration; may be repeated
@@ -94,18 +94,46 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Seal(seal::Ask),
-    /// Show what is published for each factory, and what Conjur says of it
+    /// Show what rotate would do now for each factory, and why
     ///
-    /// It changes nothing.
+    /// It changes nothing, and asks for no more than rotate would: the list at Conjur, the object in S3.
+    #[command(verbatim_doc_comment, after_help = more("plan"), after_long_help = after(
+        &[
+            ("imprint-rotator plan", "what is due, missing, orphaned or expired"),
+            ("imprint-rotator plan --now --factory app/web", "what rotate --now would do"),
+            ("imprint-rotator plan --json", "one JSON object"),
+        ],
+        "it is known for every factory, whatever it is",
+        &EVERY_CLASS,
+    ))]
+    Plan {
+        /// As if a new token were asked for in any case
+        #[arg(long)]
+        now: bool,
+        /// Only this factory of the configuration; may be repeated
+        #[arg(long = "factory", value_name = "ID")]
+        factories: Vec<FactoryId>,
+        /// One JSON object instead of lines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
+    ///
+    /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
+    /// some are superseded and live until they end, and orphans were never published: a run revokes them.
     #[command(verbatim_doc_comment, after_help = more("status"), after_long_help = after(
         &[
             ("imprint-rotator status", "a table"),
+            ("imprint-rotator status --factory app/web", "of one factory"),
             ("imprint-rotator status --json", "one JSON object"),
         ],
         "every factory has a good token",
         &EVERY_CLASS,
     ))]
     Status {
+        /// Only this factory of the configuration; may be repeated
+        #[arg(long = "factory", value_name = "ID")]
+        factories: Vec<FactoryId>,
         /// One JSON object instead of a table
         #[arg(long)]
         json: bool,
@@ -147,7 +175,10 @@ mod tests {
             Ok("Rotate { now: true, revoke_superseded: true, factories: [], json: false }"),
         );
         check("r rotate --revoke-superseded", Err(()));
-        check("r status --json", Ok("Status { json: true }"));
+        check("r status --json", Ok("Status { factories: [], json: true }"));
+        check("r status --factory a", Ok("Status { factories: [FactoryId(\"a\")], json: false }"));
+        check("r plan --now", Ok("Plan { now: true, factories: [], json: false }"));
+        check("r plan --factory a*", Err(()));
         check("r seal --client-data a b --facts macs,product_uuid --token x", Err(()));
         check("r seal --client-data a --token-from stdin", Err(()));
         check("r seal --client-data a --memory 8", Err(()));

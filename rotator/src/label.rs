@@ -58,6 +58,8 @@ pub struct Label {
 /// What a token was minted for.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Kind {
+    /// For a person, who asked for it by `token create`: it is where that person put it.
+    ByHand,
     /// To be sealed with facts of machines: it lies in files that no rotator knows of.
     ClientData,
     /// To be published for a layer.
@@ -69,6 +71,7 @@ pub enum Kind {
 impl Kind {
     const fn of(byte: u8) -> Self {
         match byte {
+            b'H' => Self::ByHand,
             b'L' => Self::Layer,
             b'D' => Self::ClientData,
             other => Self::Other(other),
@@ -77,6 +80,7 @@ impl Kind {
 
     const fn byte(self) -> u8 {
         match self {
+            Self::ByHand => b'H',
             Self::ClientData => b'D',
             Self::Layer => b'L',
             Self::Other(byte) => byte,
@@ -215,6 +219,8 @@ mod tests {
         assert_eq!(label.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4c07:0/128");
         let sealed = minted(Kind::ClientData).after(Some(&"ba7816bf8f01".parse().unwrap()));
         assert_eq!(sealed.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4407:ba78/128");
+        let by_hand = minted(Kind::ByHand);
+        assert_eq!(by_hand.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4807:0/128");
         // A fingerprint that begins with zeros is not mistaken for none.
         let zeros = label.after(Some(&"0000ffffffff".parse().unwrap()));
         assert_eq!(zeros.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4c07:1/128");

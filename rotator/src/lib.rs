@@ -11,11 +11,14 @@ pub mod effects;
 pub mod label;
 mod lambda;
 mod logging;
+pub mod outlook;
 pub mod plan;
 pub mod policy;
 pub mod rotate;
 pub mod seal;
 pub mod status;
+pub mod survey;
+mod table;
 #[cfg(test)]
 mod world;
 

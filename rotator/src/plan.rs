@@ -5,8 +5,14 @@
 //! put it could have written: a token counts only while Conjur lists it with our label and the same
 //! end.
 
+mod standing;
+
+pub use standing::{Standing, standings};
+
+use crate::config::{Config, Factory};
 use crate::label::{Deployment, Kind, Label};
 use crate::policy::{CLOCKS, Policy};
+use imprint_core::conjur::Minted;
 use imprint_core::sealed::Binding;
 use imprint_core::second::Second;
 use imprint_core::token::Fingerprint;
@@ -36,6 +42,12 @@ pub struct Listed {
 }
 
 impl Listed {
+    /// What a decision may know of a token.
+    #[must_use]
+    pub fn of(token: &Minted) -> Self {
+        Self::new(token.token.fingerprint(), token.expires_at, &token.cidr)
+    }
+
     /// A token of this name, end and networks.
     #[must_use]
     pub fn new(fingerprint: Fingerprint, expires_at: Second, cidr: &[IpNet]) -> Self {
@@ -89,6 +101,21 @@ impl Why {
             Self::Tampered => "tampered",
             Self::Unlisted => "unlisted",
             Self::Unreadable => "unreadable",
+        }
+    }
+
+    /// The reason in words, for a person.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Asked => "it is asked for",
+            Self::Changed => "the configuration no longer gives what is published",
+            Self::Due => "its period is over",
+            Self::Expired => "it has ended, and agents have nothing to redeem",
+            Self::Nothing => "nothing is published",
+            Self::Tampered => "the rotator never wrote what is published",
+            Self::Unlisted => "Conjur no longer lists what is published",
+            Self::Unreadable => "what is published is no sealed token",
         }
     }
 
@@ -151,8 +178,8 @@ pub struct Facts<'a> {
 }
 
 /// Which live tokens an incident ends, when `published` is what agents now find: all of ours but it,
-/// those sealed with client data, which no other token takes the place of, and those that another run
-/// minted after it to take its place, since that run may be about to publish one.
+/// those that were sealed with client data or minted by hand, which no other token takes the place of, and
+/// those that another run minted after it to take its place, since that run may be about to publish one.
 #[must_use]
 pub fn superseded(
     listed: &[Listed],
@@ -177,11 +204,18 @@ pub fn superseded(
         newer.extend(after);
     }
     let ends = |token: &&Listed| {
-        let sealed = token.label.is_some_and(|label| label.kind == Kind::ClientData);
-        !sealed && !newer.contains(token) && token.expires_at.plus(CLOCKS) >= now
+        let elsewhere =
+            token.label.is_some_and(|label| matches!(label.kind, Kind::ByHand | Kind::ClientData));
+        !elsewhere && !newer.contains(token) && token.expires_at.plus(CLOCKS) >= now
     };
     // Without the published one in the list nothing is sure.
     if newer.is_empty() { Vec::new() } else { ours().filter(ends).map(|t| t.fingerprint.clone()).collect() }
+}
+
+/// What a binding of `factory` would say if it were published now, for [`Facts::wanted`].
+#[must_use]
+pub fn wanted(config: &Config, factory: &Factory, now: Second) -> Binding {
+    config.binding(factory, Fingerprint::of(b""), "wanted", now, now)
 }
 
 /// Decides.
@@ -224,6 +258,20 @@ pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
 /// published too; agents may redeem them until the overlap and a boot are over. What an untrusted
 /// object names, or none, tells nothing, and all are left alone.
 fn orphans<'a>(facts: &Facts<'a>, now: Second) -> Vec<&'a Listed> {
+    let known = line(facts);
+    let labels = known.iter().filter_map(|token| token.label);
+    let Some(oldest) = labels.map(|label| label.minted_at).min() else { return Vec::new() };
+    let is_orphan = |token: &&Listed| {
+        let Some(Label { minted_at, .. }) = token.layers(facts.deployment) else { return false };
+        let never_published = minted_at > oldest || !facts.policy.may_redeem_before(oldest, now);
+        never_published && !known.contains(token) && !facts.policy.may_come(minted_at, now)
+    };
+    facts.listed.iter().filter(|token| token.is_ours(facts.deployment)).filter(is_orphan).collect()
+}
+
+/// The published token, if Conjur lists it, and those that were published before it, one by one back; empty
+/// where the object cannot be trusted to name it.
+fn line<'a>(facts: &Facts<'a>) -> Vec<&'a Listed> {
     let Published::Sealed(binding) = facts.published else { return Vec::new() };
     let is_published =
         |token: &&Listed| token.fingerprint == binding.fingerprint && token.expires_at == binding.expires_at;
@@ -237,14 +285,7 @@ fn orphans<'a>(facts: &Facts<'a>, now: Second) -> Vec<&'a Listed> {
         let before: Vec<&Listed> = ours().filter(before).collect();
         known.extend(before);
     }
-    let labels = known.iter().filter_map(|token| token.label);
-    let Some(oldest) = labels.map(|label| label.minted_at).min() else { return Vec::new() };
-    let is_orphan = |token: &&Listed| {
-        let Some(Label { minted_at, .. }) = token.layers(facts.deployment) else { return false };
-        let never_published = minted_at > oldest || !facts.policy.may_redeem_before(oldest, now);
-        never_published && !known.contains(token) && !facts.policy.may_come(minted_at, now)
-    };
-    ours().filter(is_orphan).collect()
+    known
 }
 
 fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why> {

@@ -247,7 +247,7 @@ impl<'a> Run<'a> {
     /// When nothing could be done for any factory: unknown factories, no login, no list. What
     /// happened to single factories is in the report.
     pub async fn rotate(&self, on: &impl Effects) -> Result<Report, Error> {
-        let chosen = self.chosen()?;
+        let chosen = chosen(self.config, &self.ask.factories)?;
         if self.ask.revoke_superseded && !self.config.revoke {
             return Err(Error::MayNotRevoke);
         }
@@ -280,18 +280,20 @@ impl<'a> Run<'a> {
     fn is_over(&self) -> bool {
         self.ends && self.retry.remaining().is_zero()
     }
+}
 
-    fn chosen(&self) -> Result<Vec<&'a Factory>, Error> {
-        let known = |id: &FactoryId| self.config.factories.iter().any(|factory| factory.id == *id);
-        let unknown: Vec<&str> =
-            self.ask.factories.iter().filter(|id| !known(id)).map(FactoryId::as_str).collect();
-        if !unknown.is_empty() {
-            return Err(Error::Unknown(unknown.join(", ")));
-        }
-        let wanted =
-            |factory: &&Factory| self.ask.factories.is_empty() || self.ask.factories.contains(&factory.id);
-        Ok(self.config.factories.iter().filter(wanted).collect())
+/// These of the configured factories, in the configuration's order; all when none is named.
+///
+/// # Errors
+/// When the configuration does not have all of them.
+pub(crate) fn chosen<'a>(config: &'a Config, ids: &[FactoryId]) -> Result<Vec<&'a Factory>, Error> {
+    let known = |id: &FactoryId| config.factories.iter().any(|factory| factory.id == *id);
+    let unknown: Vec<&str> = ids.iter().filter(|id| !known(id)).map(FactoryId::as_str).collect();
+    if !unknown.is_empty() {
+        return Err(Error::Unknown(unknown.join(", ")));
     }
+    let wanted = |factory: &&Factory| ids.is_empty() || ids.contains(&factory.id);
+    Ok(config.factories.iter().filter(wanted).collect())
 }
 
 /// Whether a call that may be repeated without harm is worth repeating.

@@ -1,19 +1,18 @@
-//! What is published for each factory, and what Conjur says of it. Reads only, and names tokens by
-//! their fingerprints.
+//! What is published for each factory, when it will be replaced, and what Conjur has beside it. Reads only,
+//! and names tokens by their fingerprints.
 
-use crate::config::{Config, Factory};
-use crate::effects::{self, Effects};
-use crate::plan::{Facts, Listed, Published, Step, Why, plan};
-use crate::rotate::{Error, worst};
-use futures_util::{StreamExt as _, stream};
+use crate::config::Config;
+use crate::effects::Effects;
+use crate::label::Kind;
+use crate::plan::{Listed, Standing, Step, Why};
+use crate::rotate::{Error, chosen, worst};
+use crate::survey::{Survey, Surveyed};
+use crate::table;
 use imprint_core::error::{Class, Classified, chain};
 use imprint_core::name::FactoryId;
-use imprint_core::sealed::{SealedToken, layer_key};
 use imprint_core::second::Second;
-use imprint_core::settings::written;
 use imprint_core::token::Fingerprint;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fmt;
 
 /// The version of the JSON form; it grows when a member changes its meaning or goes.
@@ -37,6 +36,8 @@ pub struct State {
     pub published: Result<Option<Shown>, Error>,
     /// Why a run would replace it now; `None` when it would keep it, or could do nothing.
     pub replace: Option<Why>,
+    /// When it falls due: now, where a run would replace it now; `None` when that is not known.
+    pub due: Option<Second>,
     /// How many tokens Conjur lists; an error when it does not list the factory.
     pub at_conjur: Result<Counts, Error>,
 }
@@ -57,8 +58,16 @@ pub struct Shown {
 /// A factory's tokens at Conjur.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counts {
-    /// Live ones of ours, the published one among them.
+    /// Live ones of ours, whatever they are.
     pub ours: usize,
+    /// Of these, those that were published before, or may have been.
+    pub superseded: usize,
+    /// Of these, those that nobody can hold, and a run revokes.
+    pub orphans: usize,
+    /// Of these, those that were minted by `token create`.
+    pub by_hand: usize,
+    /// Of these, those that are sealed with client data.
+    pub client_data: usize,
     /// Expired ones of ours.
     pub expired: usize,
     /// Those of anybody else.
@@ -66,31 +75,16 @@ pub struct Counts {
 }
 
 impl Status {
-    /// Asks Conjur once and S3 once a factory.
+    /// Asks Conjur once and S3 once a factory, of those named or of all.
     ///
     /// # Errors
-    /// When Conjur cannot be asked at all.
-    pub async fn ask(config: &Config, on: &impl Effects) -> Result<Self, effects::Error> {
+    /// When a factory is not in the configuration, or Conjur cannot be asked at all.
+    pub async fn ask(config: &Config, ids: &[FactoryId], on: &impl Effects) -> Result<Self, Error> {
+        let factories = chosen(config, ids)?;
         let session = on.authenticate().await?;
-        let listed: BTreeMap<_, _> = on
-            .list_factories(&session)
-            .await?
-            .into_iter()
-            .map(|factory| {
-                let tokens: Vec<Listed> = factory
-                    .tokens
-                    .iter()
-                    .map(|token| Listed::new(token.token.fingerprint(), token.expires_at, &token.cidr))
-                    .collect();
-                (factory.id, tokens)
-            })
-            .collect();
-        let now = on.now();
-        let factories = stream::iter(&config.factories)
-            .map(|factory| state(config, on, factory, listed.get(&factory.id), now))
-            .buffered(config.concurrency)
-            .collect()
-            .await;
+        let survey = Survey::ask(config, on, &session, factories, false).await?;
+        let now = survey.now;
+        let factories = survey.factories.into_iter().map(|seen| state(config, seen, now)).collect();
         Ok(Self { now, factories })
     }
 
@@ -114,63 +108,73 @@ impl Status {
     }
 }
 
-async fn state(
-    config: &Config,
-    on: &impl Effects,
-    factory: &Factory,
-    listed: Option<&Vec<Listed>>,
-    now: Second,
-) -> State {
-    let key = layer_key(&config.account, &factory.id);
-    let id = || factory.id.clone();
-    let fetched = match on.fetch(&key).await {
-        Ok(object) => Ok(Some(SealedToken::parse(&object.bytes))),
-        Err(error) if error.is_surely_absent() => Ok(None),
-        Err(error) if error.is_absent() => Err(Error::Untold { factory: id(), key }),
-        Err(error) => Err(error.into()),
+fn state(config: &Config, seen: Surveyed<'_>, now: Second) -> State {
+    let published = seen.binding().map(|binding| Shown {
+        fingerprint: binding.fingerprint.clone(),
+        issued_at: binding.issued_at,
+        expires_at: binding.expires_at,
+        listed: seen
+            .tokens
+            .as_ref()
+            .ok()
+            .map(|tokens| tokens.iter().any(|token| token.listed.fingerprint == binding.fingerprint)),
+    });
+    let (due, replace) = match seen.plan.as_ref().map(|plan| plan.step) {
+        Some(Step::Keep { until }) => (Some(until), None),
+        Some(Step::Mint(why)) => (Some(now), Some(why)),
+        None => (None, None),
     };
-    let unseen = || Error::Unseen { factory: id(), login: config.login.clone() };
-    let at_conjur = listed.map(|tokens| count(config, tokens, now)).ok_or_else(unseen);
-    let state = |published, replace| State { factory: id(), published, replace, at_conjur };
-    let sealed = match fetched {
-        Err(error) => return state(Err(error), None),
-        Ok(sealed) => sealed,
-    };
-    let (published, shown) = match &sealed {
-        None => (Published::Nothing, None),
-        Some(Err(_)) => (Published::Unreadable, None),
-        Some(Ok(sealed)) => {
-            let binding = sealed.binding();
-            let shown = Shown {
-                fingerprint: binding.fingerprint.clone(),
-                issued_at: binding.issued_at,
-                expires_at: binding.expires_at,
-                listed: listed
-                    .map(|tokens| tokens.iter().any(|token| token.fingerprint == binding.fingerprint)),
-            };
-            (Published::Sealed(binding), Some(shown))
-        }
-    };
-    // A run does nothing for a factory that Conjur does not list.
-    let Some(listed) = listed else { return state(Ok(shown), None) };
-    let wanted = config.binding(factory, Fingerprint::of(b""), "status", now, now);
-    let (policy, deployment) = (&config.policy, config.deployment);
-    let facts = Facts { policy, deployment, published, wanted: &wanted, listed, asked: false };
-    let replace = match plan(&facts, now).step {
-        Step::Keep { .. } => None,
-        Step::Mint(why) => Some(why),
-    };
-    state(Ok(shown), replace)
+    let at_conjur = seen.tokens.map(|tokens| {
+        let tokens: Vec<_> = tokens.into_iter().map(|token| (token.listed, token.standing)).collect();
+        count(config, &tokens, now)
+    });
+    let factory = seen.factory.id.clone();
+    State { factory, published: seen.published.map(|_| published), replace, due, at_conjur }
 }
 
-fn count(config: &Config, tokens: &[Listed], now: Second) -> Counts {
-    tokens.iter().fold(Counts::default(), |counts, token| {
-        match (token.is_ours(config.deployment), token.expires_at <= now) {
-            (true, false) => Counts { ours: counts.ours + 1, ..counts },
-            (true, true) => Counts { expired: counts.expired + 1, ..counts },
-            (false, _) => Counts { foreign: counts.foreign + 1, ..counts },
+fn count(config: &Config, tokens: &[(Listed, Option<Standing>)], now: Second) -> Counts {
+    let mut counts = Counts::default();
+    for (token, standing) in tokens {
+        let Some(label) = token.label.filter(|_| token.is_ours(config.deployment)) else {
+            counts.foreign += 1;
+            continue;
+        };
+        if token.expires_at <= now {
+            counts.expired += 1;
+            continue;
         }
-    })
+        counts.ours += 1;
+        counts.by_hand += usize::from(label.kind == Kind::ByHand);
+        counts.client_data += usize::from(label.kind == Kind::ClientData);
+        counts.superseded += usize::from(*standing == Some(Standing::Superseded));
+        counts.orphans += usize::from(*standing == Some(Standing::Orphan));
+    }
+    counts
+}
+
+impl fmt::Display for Counts {
+    /// Only what there is: `2 ours (1 superseded), 1 expired`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |parts: &[(usize, &str)]| {
+            let there = parts.iter().filter(|(count, _)| *count > 0);
+            there.map(|(count, name)| format!("{count} {name}")).collect::<Vec<_>>().join(", ")
+        };
+        let of_ours = named(&[
+            (self.superseded, "superseded"),
+            (self.orphans, "orphaned"),
+            (self.by_hand, "by hand"),
+            (self.client_data, "client data"),
+        ]);
+        let others = named(&[(self.expired, "expired"), (self.foreign, "foreign")]);
+        write!(f, "{} ours", self.ours)?;
+        if !of_ours.is_empty() {
+            write!(f, " ({of_ours})")?;
+        }
+        if !others.is_empty() {
+            write!(f, ", {others}")?;
+        }
+        Ok(())
+    }
 }
 
 impl State {
@@ -180,7 +184,14 @@ impl State {
     }
 
     fn to_json(&self, now: Second) -> Value {
-        let mut object = json!({"factory": self.factory.as_str(), "replace": self.replace.map(Why::as_str)});
+        let mut object = json!({
+            "factory": self.factory.as_str(),
+            "replace": self.replace.map(Why::as_str),
+            "next_rotation": self.due.map(|due| json!({
+                "at": due.to_string(),
+                "seconds": due.since(now).as_secs(),
+            })),
+        });
         let mut add = |name: &str, value: Value| {
             if let Some(members) = object.as_object_mut() {
                 members.insert(name.to_owned(), value);
@@ -192,6 +203,7 @@ impl State {
                 json!({
                     "fingerprint": shown.fingerprint.as_str(),
                     "issued_at": shown.issued_at.to_string(),
+                    "age_seconds": now.since(shown.issued_at).as_secs(),
                     "expires_at": shown.expires_at.to_string(),
                     "seconds_left": shown.expires_at.since(now).as_secs(),
                     "listed": shown.listed,
@@ -201,12 +213,7 @@ impl State {
             // There is no telling, which is not the same as nothing.
             Err(_) => {}
         }
-        match self.at_conjur {
-            Ok(Counts { ours, expired, foreign }) => {
-                add("at_conjur", json!({"ours": ours, "expired": expired, "foreign": foreign}));
-            }
-            Err(_) => add("at_conjur", Value::Null),
-        }
+        add("at_conjur", self.at_conjur.as_ref().map_or(Value::Null, |counts| counts.to_json()));
         let errors: Vec<&Error> = self.errors().collect();
         if let Some(class) = worst(errors.iter().map(|error| error.class())) {
             let words: Vec<String> = errors.iter().map(|error| chain(*error)).collect();
@@ -217,72 +224,66 @@ impl State {
     }
 }
 
-/// The status as a table.
+impl Counts {
+    fn to_json(self) -> Value {
+        let Self { ours, superseded, orphans, by_hand, client_data, expired, foreign } = self;
+        json!({
+            "ours": ours, "superseded": superseded, "orphans": orphans, "by_hand": by_hand,
+            "client_data": client_data, "expired": expired, "foreign": foreign,
+        })
+    }
+}
+
+/// The status as a table, and a line that sums it up: of a thousand rows nobody reads all.
 pub struct Table<'a>(pub &'a Status);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = [
-            "FACTORY",
-            "TOKEN",
-            "ISSUED",
-            "EXPIRES",
-            "LEFT",
-            "AT CONJUR",
-            "OURS",
-            "EXPIRED",
-            "FOREIGN",
-            "NEXT RUN",
-        ];
-        let mut rows = vec![head.map(str::to_owned)];
-        rows.extend(self.0.factories.iter().map(|state| cells(state, self.0.now)));
-        let widths: Vec<usize> = (0..head.len())
-            .map(|at| rows.iter().filter_map(|r| r.get(at)).map(String::len).max().unwrap_or(0))
-            .collect();
-        for (at, row) in rows.iter().enumerate() {
-            let line: Vec<String> =
-                row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
-            let end = if at + 1 == rows.len() { "" } else { "\n" };
-            write!(f, "{}{end}", line.join("  ").trim_end())?;
-        }
-        for state in &self.0.factories {
+        let Status { now, factories } = self.0;
+        let head = ["FACTORY", "TOKEN", "AGE", "EXPIRES", "LEFT", "DUE", "IN", "NEXT RUN", "AT CONJUR"];
+        f.write_str(&table::of(head, factories.iter().map(|state| cells(state, *now))))?;
+        for state in factories {
             for error in state.errors() {
                 write!(f, "\n{}: {}", state.factory, chain(error))?;
             }
         }
-        Ok(())
+        let replaced = factories.iter().filter(|state| state.replace.is_some()).count();
+        let unknown = factories.iter().filter(|state| state.errors().next().is_some()).count();
+        let orphans: usize =
+            factories.iter().filter_map(|state| state.at_conjur.as_ref().ok()).map(|it| it.orphans).sum();
+        let kept = factories.iter().filter(|state| state.replace.is_none() && state.due.is_some()).count();
+        write!(
+            f,
+            "\n{} factories: the next run keeps {kept} tokens and replaces {replaced}; {unknown} not known; {orphans} orphans",
+            factories.len()
+        )
     }
 }
 
-fn cells(state: &State, now: Second) -> [String; 10] {
+fn cells(state: &State, now: Second) -> [String; 9] {
     let dash = || "-".to_owned();
-    let [token, issued, expires, left] = match &state.published {
+    let [token, age, expires, left] = match &state.published {
         Ok(Some(shown)) => [
             shown.fingerprint.to_string(),
-            shown.issued_at.to_string(),
+            table::span(now.since(shown.issued_at)),
             shown.expires_at.to_string(),
-            written(shown.expires_at.since(now)),
+            table::span(shown.expires_at.since(now)),
         ],
         Ok(None) => [dash(), dash(), dash(), dash()],
         Err(_) => ["not known".to_owned(), dash(), dash(), dash()],
     };
-    let listed = match (&state.at_conjur, &state.published) {
-        (Err(_), _) => "unseen".to_owned(),
-        (Ok(_), Ok(Some(shown))) => {
-            if shown.listed == Some(true) { "listed" } else { "not listed" }.to_owned()
-        }
-        (Ok(_), Ok(None) | Err(_)) => dash(),
+    let [due, in_] = match state.due {
+        Some(due) if due > now => [due.to_string(), table::span(due.since(now))],
+        Some(_) => ["now".to_owned(), dash()],
+        None => [dash(), dash()],
     };
-    let [ours, expired, foreign] = match state.at_conjur {
-        Ok(counts) => [counts.ours, counts.expired, counts.foreign].map(|count| count.to_string()),
-        Err(_) => [dash(), dash(), dash()],
+    let next = match (state.replace, state.due) {
+        (Some(why), _) => format!("replaces it ({why})"),
+        (None, Some(_)) => "keeps it".to_owned(),
+        (None, None) => dash(),
     };
-    let next = match state.replace {
-        Some(why) => format!("replaces it ({why})"),
-        None if state.errors().next().is_some() => dash(),
-        None => "keeps it".to_owned(),
-    };
-    [state.factory.to_string(), token, issued, expires, left, listed, ours, expired, foreign, next]
+    let at_conjur = state.at_conjur.as_ref().map_or_else(|_| "unseen".to_owned(), Counts::to_string);
+    [state.factory.to_string(), token, age, expires, left, due, in_, next, at_conjur]
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{Cli, Command};
 use crate::config::{self, Config};
 use crate::effects::{self, Effects as _, Real};
 use crate::logging::{self, Form};
+use crate::outlook::Outlook;
 use crate::rotate::{self, Ask, Run};
 use crate::seal;
 use crate::status::{self, Status};
@@ -102,9 +103,19 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             }
             Ok(None)
         }
-        Command::Status { json } => {
+        Command::Plan { now, factories, json } => {
             let on = Real::new(Rc::clone(&config)).await?;
-            let status = Status::ask(&config, &on).await?;
+            let outlook = Outlook::ask(&config, &factories, now, &on).await?;
+            if json {
+                say(format_args!("{:#}", outlook.to_json()))
+            } else {
+                say(&outlook)
+            }
+            Ok(outlook.class())
+        }
+        Command::Status { factories, json } => {
+            let on = Real::new(Rc::clone(&config)).await?;
+            let status = Status::ask(&config, &factories, &on).await?;
             if json {
                 say(format_args!("{:#}", status.to_json()))
             } else {

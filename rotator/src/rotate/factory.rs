@@ -10,7 +10,7 @@ use super::{Error, Run, is_transient};
 use crate::config::Factory;
 use crate::effects::{self, Effects};
 use crate::label::{Kind, Label};
-use crate::plan::{Facts, Listed, Plan, Published, Step, Why, plan};
+use crate::plan::{Facts, Listed, Plan, Published, Step, Why, plan, wanted};
 use imprint_core::aws::Only;
 use imprint_core::conjur::{Mint, Minted};
 use imprint_core::sealed::{SealedToken, layer_key};
@@ -60,19 +60,15 @@ impl<E: Effects> Part<'_, E> {
         let config = self.run.config;
         let unseen = || Error::Unseen { factory: self.factory.id.clone(), login: config.login.clone() };
         let tokens = listed.ok_or_else(unseen)?;
-        let listed: Vec<Listed> = tokens
-            .iter()
-            .map(|token| Listed::new(token.token.fingerprint(), token.expires_at, &token.cidr))
-            .collect();
+        let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
         // Before the get: what is not there, and was minted long before this, never will be.
         let now = self.on.now();
         let found = self.find().await?;
-        let nobody = Fingerprint::of(b"");
         let facts = Facts {
             policy: &config.policy,
             deployment: config.deployment,
             published: found.published(),
-            wanted: &config.binding(self.factory, nobody, &self.run.id, now, now),
+            wanted: &wanted(config, self.factory, now),
             listed: &listed,
             asked: self.run.ask.now,
         };

@@ -88,25 +88,26 @@ impl<E: Effects> Part<'_, E> {
         notes: &Notes,
     ) -> Result<(Swept, Option<crate::effects::Error>), Error> {
         let (config, now) = (self.run.config, self.on.now());
-        let listed: Vec<Listed> = tokens
-            .iter()
-            .map(|token| Listed::new(token.token.fingerprint(), token.expires_at, &token.cidr))
-            .collect();
+        let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
         if !listed.iter().any(|token| token.fingerprint == *new && token.is_ours(config.deployment)) {
             return Err(self.in_doubt("Conjur does not list the new one"));
         }
         if self.find().await?.binding_fingerprint().as_ref() != Some(new) {
             return Err(self.in_doubt("another run published just after"));
         }
-        let is_sealed = |token: &&Listed| {
-            let kind = token.label.map(|label| label.kind);
-            kind == Some(Kind::ClientData) && token.is_ours(config.deployment) && token.expires_at > now
-        };
-        let sealed = listed.iter().filter(is_sealed).count();
-        if sealed > 0 {
-            notes.borrow_mut().push(format!(
-                "{sealed} tokens that were sealed with client data live on: no published token takes their place"
-            ));
+        for (kind, what) in
+            [(Kind::ClientData, "were sealed with client data"), (Kind::ByHand, "were minted by hand")]
+        {
+            let is_it = |token: &&Listed| {
+                let is_kind = token.label.is_some_and(|label| label.kind == kind);
+                is_kind && token.is_ours(config.deployment) && token.expires_at > now
+            };
+            let left = listed.iter().filter(is_it).count();
+            if left > 0 {
+                notes
+                    .borrow_mut()
+                    .push(format!("{left} tokens that {what} live on: no published token takes their place"));
+            }
         }
         let older = superseded(&listed, new, config.deployment, now);
         Ok(self.sweep(tokens, older, "older token", notes).await)

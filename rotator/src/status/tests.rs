@@ -1,6 +1,7 @@
 //! What is shown, as table and as JSON.
 
 use super::*;
+use crate::effects;
 use crate::label::{Kind, Label};
 use crate::rotate::{Ask, Run};
 use crate::world::{Fault, World};
@@ -34,23 +35,27 @@ fn shown(binding: &Binding, listed: bool) -> Shown {
 fn status() -> Status {
     let config = config();
     let now: Second = "2026-11-22T08:00:00Z".parse().unwrap();
-    let end = now.plus(Duration::from_secs(5400));
-    let binding = config.binding(&config.factories[0], Fingerprint::of(b"abc"), "r", now, end);
-    let state = |id: &str, published, replace, at_conjur| State {
+    let (hour, end) = (Duration::from_secs(3600), now.plus(Duration::from_secs(5400)));
+    let binding = config.binding(&config.factories[0], Fingerprint::of(b"abc"), "r", now.minus(hour), end);
+    let state = |id: &str, published, replace: Option<Why>, due, at_conjur| State {
         factory: id.parse().unwrap(),
         published,
         replace,
+        due: replace.map(|_| now).or(due),
         at_conjur,
     };
-    let counts = || Ok(Counts { ours: 2, expired: 1, foreign: 12 });
+    let counts = |superseded, orphans| {
+        let (by_hand, client_data) = (orphans, superseded);
+        Ok(Counts { ours: 6, superseded, orphans, by_hand, client_data, expired: 1, foreign: 12 })
+    };
     let broken = effects::Error::from(imprint_core::aws::Error::NoRegion).into();
     Status {
         now,
         factories: vec![
-            state("app/web", Ok(Some(shown(&binding, true))), None, counts()),
-            state("db", Ok(Some(shown(&binding, false))), Some(Why::Unlisted), counts()),
-            state("new", Ok(None), Some(Why::Nothing), Ok(Counts::default())),
-            state("odd", Err(broken), None, counts()),
+            state("app/web", Ok(Some(shown(&binding, true))), None, Some(now.plus(hour)), counts(2, 0)),
+            state("db", Ok(Some(shown(&binding, false))), Some(Why::Unlisted), None, counts(1, 3)),
+            state("new", Ok(None), Some(Why::Nothing), None, Ok(Counts::default())),
+            state("odd", Err(broken), None, None, counts(0, 0)),
         ],
     }
 }
@@ -58,12 +63,13 @@ fn status() -> Status {
 #[test]
 fn the_table() {
     let wanted = "\
-FACTORY  TOKEN         ISSUED                EXPIRES               LEFT   AT CONJUR   OURS  EXPIRED  FOREIGN  NEXT RUN
-app/web  ba7816bf8f01  2026-11-22T08:00:00Z  2026-11-22T09:30:00Z  1h30m  listed      2     1        12       keeps it
-db       ba7816bf8f01  2026-11-22T08:00:00Z  2026-11-22T09:30:00Z  1h30m  not listed  2     1        12       replaces it (unlisted)
-new      -             -                     -                     -      -           0     0        0        replaces it (nothing published)
-odd      not known     -                     -                     -      -           2     1        12       -
-odd: no AWS region is set";
+FACTORY  TOKEN         AGE  EXPIRES               LEFT   DUE                   IN  NEXT RUN                         AT CONJUR
+app/web  ba7816bf8f01  1h   2026-11-22T09:30:00Z  1h30m  2026-11-22T09:00:00Z  1h  keeps it                         6 ours (2 superseded, 2 client data), 1 expired, 12 foreign
+db       ba7816bf8f01  1h   2026-11-22T09:30:00Z  1h30m  now                   -   replaces it (unlisted)           6 ours (1 superseded, 3 orphaned, 3 by hand, 1 client data), 1 expired, 12 foreign
+new      -             -    -                     -      now                   -   replaces it (nothing published)  0 ours
+odd      not known     -    -                     -      -                     -   -                                6 ours, 1 expired, 12 foreign
+odd: no AWS region is set
+4 factories: the next run keeps 1 tokens and replaces 2; 1 not known; 3 orphans";
     assert_eq!(Table(&status()).to_string(), wanted);
 }
 
@@ -75,17 +81,24 @@ fn the_json() {
         json!({
             "factory": "app/web",
             "replace": null,
+            "next_rotation": {"at": "2026-11-22T09:00:00Z", "seconds": 3600},
             "published": {
                 "fingerprint": "ba7816bf8f01",
-                "issued_at": "2026-11-22T08:00:00Z",
+                "issued_at": "2026-11-22T07:00:00Z",
+                "age_seconds": 3600,
                 "expires_at": "2026-11-22T09:30:00Z",
                 "seconds_left": 5400,
                 "listed": true,
             },
-            "at_conjur": {"ours": 2, "expired": 1, "foreign": 12},
+            "at_conjur": {
+                "ours": 6, "superseded": 2, "orphans": 0, "by_hand": 0, "client_data": 2,
+                "expired": 1, "foreign": 12,
+            },
         })
     );
-    assert_eq!(json["factories"][3]["class"], "config");
+    let next = |at: usize| json["factories"][at]["next_rotation"].clone();
+    assert_eq!(next(1), json!({"at": "2026-11-22T08:00:00Z", "seconds": 0}));
+    assert_eq!((next(3), &json["factories"][3]["class"]), (Value::Null, &json!("config")));
 }
 
 #[test]
@@ -105,14 +118,29 @@ fn the_exit_code() {
 fn whose_tokens_there_are() {
     let config = config();
     let now = Second::from_unix(1_800_000_000);
-    let token = |deployment: &str, seconds: i64| {
-        let label = Label::new(deployment.parse().unwrap(), now, Kind::Layer, 1);
-        Listed::new(Fingerprint::of(b"x"), Second::from_unix(now.unix() + seconds), &label.beside(&[]))
+    let token = |deployment: &str, kind: Kind, seconds: i64, standing: Option<Standing>| {
+        let label = Label::new(deployment.parse().unwrap(), now, kind, 1);
+        let end = Second::from_unix(now.unix() + seconds);
+        (Listed::new(Fingerprint::of(b"x"), end, &label.beside(&[])), standing)
     };
-    let foreign = Listed::new(Fingerprint::of(b"y"), now, &[]);
-    let tokens =
-        [token("1f2e3d4c", 1), token("1f2e3d4c", 2), token("1f2e3d4c", 0), token("00000000", 1), foreign];
-    assert_eq!(count(&config, &tokens, now), Counts { ours: 2, expired: 1, foreign: 2 });
+    let layer = |seconds, standing| token("1f2e3d4c", Kind::Layer, seconds, standing);
+    let tokens = [
+        layer(1, Some(Standing::Published)),
+        layer(2, Some(Standing::Superseded)),
+        layer(2, Some(Standing::Orphan)),
+        layer(2, Some(Standing::Coming)),
+        // What is published is not known.
+        layer(2, None),
+        layer(0, Some(Standing::Expired)),
+        token("1f2e3d4c", Kind::ByHand, 1, None),
+        token("1f2e3d4c", Kind::ByHand, 0, Some(Standing::Expired)),
+        token("1f2e3d4c", Kind::ClientData, 1, Some(Standing::ClientData)),
+        token("00000000", Kind::Layer, 1, Some(Standing::Foreign)),
+        (Listed::new(Fingerprint::of(b"y"), now, &[]), Some(Standing::Foreign)),
+    ];
+    let wanted =
+        Counts { ours: 7, superseded: 1, orphans: 1, by_hand: 1, client_data: 1, expired: 2, foreign: 2 };
+    assert_eq!(count(&config, &tokens, now), wanted);
 }
 
 /// Asks a world of two factories, of which both were rotated and then `change`d; the rows of the
@@ -128,10 +156,12 @@ fn asked(change: impl Fn(&mut World)) -> (Vec<String>, Vec<Value>, Option<Class>
         assert_eq!(run.rotate(&world).await.unwrap().class(), None);
         world.calls();
         change(&mut world);
-        let status = Status::ask(&config, &world).await.unwrap();
+        let status = Status::ask(&config, &[], &world).await.unwrap();
         assert_eq!(world.calls(), ["authenticate", "list_factories", "s3:GetObject", "s3:GetObject"]);
         let rows = Table(&status).to_string();
-        let rows = rows.lines().filter(|row| !row.starts_with("web ") && !row.starts_with("FACTORY"));
+        let others =
+            |row: &&str| !["web ", "FACTORY", "2 factories"].iter().any(|head| row.starts_with(head));
+        let rows = rows.lines().filter(others);
         let words = |row: &str| row.split_whitespace().collect::<Vec<_>>().join(" ");
         let json = status.to_json()["factories"].as_array().unwrap().clone();
         (rows.map(words).collect(), json, status.class())
@@ -143,8 +173,43 @@ const DB: &str = "factories/prod/db/token.json";
 #[test]
 fn a_good_factory() {
     let (rows, json, class) = asked(|_| ());
-    assert!(rows[0].ends_with("8h listed 1 0 0 keeps it") && rows.len() == 1, "{rows:?}");
+    assert!(rows[0].ends_with(" 8h 2027-01-15T12:00:00Z 4h keeps it 1 ours") && rows.len() == 1, "{rows:?}");
     assert_eq!((&json[1]["published"]["listed"], json[1].get("class"), class), (&json!(true), None, None));
+}
+
+#[test]
+fn only_the_factories_that_are_asked_for() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.unwrap().block_on(async {
+        let config = config_of(&["web", "db", "mail"]);
+        let world = World::new(&config);
+        let ask = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect::<Vec<_>>();
+        let status = Status::ask(&config, &ask(&["mail", "web"]), &world).await.unwrap();
+        let shown: Vec<String> = status.factories.iter().map(|state| state.factory.to_string()).collect();
+        assert_eq!(shown, ["web", "mail"]);
+        assert_eq!(world.calls().len(), 4);
+        let error = Status::ask(&config, &ask(&["web", "no"]), &world).await.unwrap_err();
+        assert_eq!((error.class(), world.calls().len()), (Class::Usage, 0));
+    });
+}
+
+#[test]
+fn a_thousand_rows_are_summed_up_below_them() {
+    let mut status = status();
+    let long = format!("a/{}", "b".repeat(200));
+    for id in (0..996).map(|number| format!("f/{number}")).chain([long]) {
+        let (factory, due) = (id.parse().unwrap(), Some(status.now));
+        let at_conjur = Ok(Counts { orphans: 1, ..Counts::default() });
+        status.factories.push(State { factory, published: Ok(None), replace: None, due, at_conjur });
+    }
+    let text = Table(&status).to_string();
+    let last = text.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "1001 factories: the next run keeps 998 tokens and replaces 2; 1 not known; 1000 orphans"
+    );
+    // One long name makes one long row.
+    assert_eq!(text.lines().filter(|line| line.len() > 200).count(), 1);
 }
 
 #[test]
@@ -156,14 +221,14 @@ fn a_factory_that_conjur_does_not_list_is_unseen() {
         })
     };
     let (rows, json, class) = unseen(|_| ());
-    assert!(rows[0].ends_with("8h unseen - - - -"), "{rows:?}");
+    assert!(rows[0].ends_with(" 8h - - - unseen"), "{rows:?}");
     assert_eq!(rows[1], "db: host/rotator sees no such host factory");
     assert_eq!((&json[1]["class"], &json[1]["replace"]), (&json!("refused"), &Value::Null));
     assert_eq!((&json[1]["published"]["listed"], &json[1]["at_conjur"]), (&Value::Null, &Value::Null));
     assert_eq!((json[0].get("class"), class), (None, Some(Class::Refused)));
     // Nothing or garbage there changes nothing about that.
     let (rows, json, class) = unseen(|world| world.state.borrow_mut().objects.clear());
-    assert_eq!(rows[0], "db - - - - unseen - - - -");
+    assert_eq!(rows[0], "db - - - - - - - unseen");
     assert_eq!((&json[1]["published"], class), (&Value::Null, Some(Class::Refused)));
 }
 
@@ -171,7 +236,7 @@ fn a_factory_that_conjur_does_not_list_is_unseen() {
 fn an_object_that_may_not_be_read_is_not_known() {
     let (rows, json, class) =
         asked(|world| world.fault = Box::new(|n, _| (n == 4).then_some(Fault::Refused)));
-    assert_eq!(rows[0], "db not known - - - - 1 0 0 -");
+    assert_eq!(rows[0], "db not known - - - - - - 1 ours");
     assert!(rows[1].contains(&format!("S3 does not let {DB} be read")), "{rows:?}");
     assert_eq!((json[1].get("published"), &json[1]["class"]), (None, &json!("refused")));
     assert_eq!(class, Some(Class::Refused));
@@ -185,7 +250,7 @@ fn an_object_that_may_not_be_read_is_not_known() {
 fn what_a_run_would_replace() {
     let check = |change: fn(&mut World), why: &str, wanted| {
         let (rows, json, class) = asked(change);
-        assert!(rows[0].ends_with(&format!("replaces it ({why})")), "{rows:?}");
+        assert!(rows[0].contains(&format!(" now - replaces it ({why}) ")), "{rows:?}");
         assert_eq!((&json[1]["replace"], class, rows.len()), (&json!(why), wanted, 1));
     };
     let remove = |world: &mut World| drop(world.state.borrow_mut().objects.remove(DB));

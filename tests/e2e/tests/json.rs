@@ -100,6 +100,9 @@ fn what_is_documented_is_what_is_printed() {
     let status = Ran::of(&mut site.rotator(&["status", "--json"])).expect(0);
     check("imprint-rotator status --json", &status.out);
 
+    let plan = Ran::of(&mut site.rotator(&["plan", "--json", "--factory", "web/factory"])).expect(0);
+    check("imprint-rotator plan --json", &plan.out);
+
     // Which facts there are depends on the machine: one that was found stands for all.
     let facts = Ran::of(&mut machine.imprint(&["facts", "--json"])).expect(0);
     let mut facts: Value = serde_json::from_str(&facts.out).unwrap();

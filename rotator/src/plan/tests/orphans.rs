@@ -82,7 +82,7 @@ fn where_the_line_ends_older_ones_are_good_for_their_overlap_and_a_boot() {
 #[test]
 fn what_is_not_for_a_layer_or_not_ours_is_left_alone() {
     let published = || layer("p", 2 * HOUR, None);
-    for kind in [Kind::ClientData, Kind::Other(0), Kind::Other(b'I')] {
+    for kind in [Kind::ByHand, Kind::ClientData, Kind::Other(0), Kind::Other(b'I')] {
         check(&[published(), minted("x", kind, HOUR, Some("p"))], SOME, &[]);
     }
     check(&[published(), of("00000001", "x", 1), foreign("y", 1)], SOME, &[]);
@@ -119,4 +119,53 @@ fn expired_orphans_are_deleted_as_other_expired_tokens_are() {
     };
     let plan = plan(&facts, now);
     assert_eq!((plan.orphans, plan.expired), (vec![], vec![named("p"), named("x")]));
+}
+
+/// The standing of each, when `published` of them is, or nothing is.
+fn stand(listed: &[Listed], published: Option<usize>) -> Vec<Standing> {
+    let config = config();
+    let published = published.map(|at| binding(&config, &listed[at]));
+    let now = Second::from_unix(NOW);
+    let facts = Facts {
+        policy: &config.policy,
+        deployment: config.deployment,
+        published: published.as_ref().map_or(Published::Unreadable, Published::Sealed),
+        wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
+        listed,
+        asked: false,
+    };
+    standings(&facts, now)
+}
+
+#[test]
+fn what_each_token_is() {
+    use Standing::*;
+    let listed = [
+        layer("p", HOUR, Some("b")),
+        layer("b", 5 * HOUR, None),
+        // Before the line is known: published before, or perhaps.
+        layer("earlier", 6 * HOUR, None),
+        layer("x", 2 * HOUR, Some("b")),
+        layer("young", 60, Some("p")),
+        layer("over", 8 * HOUR, None),
+        minted("hand", Kind::ByHand, HOUR, None),
+        minted("sealed", Kind::ClientData, HOUR, None),
+        minted("of a later version", Kind::Other(b'I'), HOUR, None),
+        of("00000001", "another deployment's", 1),
+        foreign("foreign", 1),
+        foreign("foreign and over", 9),
+        minted("hand, over", Kind::ByHand, 9 * HOUR, None),
+    ];
+    let others = [ByHand, ClientData, Unclear, Foreign, Foreign, Foreign, Expired];
+    let known = [Published, Superseded, Orphan, Orphan, Coming, Expired];
+    assert_eq!(stand(&listed, Some(0)), [&known[..], &others].concat());
+    // Just after its put, older ones have their overlap.
+    let just = [layer("p", 60, None), layer("earlier", 6 * HOUR, None), layer("young", 60, None)];
+    assert_eq!(stand(&just, Some(0)), [Published, Superseded, Coming]);
+    // Nothing there tells which of them were published.
+    let unclear = [Unclear, Unclear, Unclear, Unclear, Coming, Expired];
+    assert_eq!(stand(&listed, None), [&unclear[..], &others].concat());
+    // What agents find is published, whoever minted it, and whatever end the object claims.
+    assert_eq!(stand(&listed, Some(10))[10], Published);
+    assert_eq!(stand(&listed, Some(12))[12], Published);
 }

@@ -30,12 +30,13 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s h -l he
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s V -l version -d 'Print version'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
-complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l now -d 'Replace it in any case'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l revoke-superseded -d 'Then revoke all older tokens, when the new one was read back; those sealed with client data stay'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l revoke-superseded -d 'Then revoke all older tokens, when the new one was read back; those sealed with client data or minted by hand stay'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -54,11 +55,19 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l factory -d 'Only this factory of the configuration; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l now -d 'As if a new token were asked for in any case'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l json -d 'One JSON object instead of lines'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "status" -d 'Show what is published for each factory, and what Conjur says of it'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
