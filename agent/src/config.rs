@@ -13,6 +13,7 @@ pub use files::Files;
 pub use kinds::{AbsolutePath, Endpoint, InstanceFrom, KmsKey, ReEnroll};
 pub use source::{Kms, Opener, S3, Source, TokenFrom};
 
+use crate::enroll::ISSUING;
 use crate::template::Template;
 use imprint_core::door::CaBundle;
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
@@ -301,6 +302,8 @@ fn annotations(root: &mut Table<'_>) -> Option<BTreeMap<String, Template>> {
             wrong.push("a name may have only letters, digits and . _ / -, at most 128 of them".to_owned());
         } else if name == "authn/api-key" {
             wrong.push("authn/api-key is always set to true by imprint itself".to_owned());
+        } else if name.starts_with(ISSUING) {
+            wrong.push(format!("{name}: what begins with {ISSUING} is written by imprint itself"));
         } else {
             match value.parse() {
                 Ok(template) => {

@@ -13,15 +13,17 @@ pub mod refused;
 pub mod report;
 
 use crate::config::{self, Config, Outside};
+use imprint_core::caller::RunId;
 use imprint_core::second::Second;
 use report::{Check, Report};
 use std::path::Path;
 
-/// Examines the machine whose configuration lies at `path`; `offline`: without asking any server.
+/// Examines the machine whose configuration lies at `path`; `offline`: without asking any server, who see this attempt.
 pub async fn examine(
     path: &Path,
     config: &Result<Config, config::Error>,
     outside: &impl Outside,
+    attempt: &RunId,
     offline: bool,
 ) -> Report {
     let at = Second::now();
@@ -36,7 +38,10 @@ pub async fn examine(
     let machine = look::machine(config, path, at, outside);
     let servers = match offline {
         true => Err("--offline was given"),
-        false => ask::servers(config, &machine, outside).await.map_err(|_| "no HTTP client can be made"),
+        false => {
+            let asked = ask::servers(config, &machine, outside, attempt).await;
+            asked.map_err(|_| "no HTTP client can be made")
+        }
     };
     let mut checks = vec![Check::ok("config", path.display().to_string())];
     checks.extend(judge::all(config, &machine, servers.as_ref().map_err(|because| *because)));

@@ -12,9 +12,10 @@ use crate::facts::{self, Facts, Needs};
 use crate::imds::Imds;
 use crate::source;
 use imprint_core::aws::{self, Aws, Clock};
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::conjur::{Conjur, Health, Redeemed};
 use imprint_core::door::{CaBundle, Door, Trust};
-use imprint_core::name::HostId;
+use imprint_core::name::{ApplianceUrl, HostId};
 use imprint_core::sealed::SealedToken;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Token};
@@ -26,6 +27,9 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 use zeroize::Zeroizing;
+
+/// What servers are told of this program; see [`imprint_core::caller`].
+const PROGRAM: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
 
 /// Which Conjur server a call goes to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,6 +45,9 @@ pub enum At {
 pub trait Effects {
     /// The wall clock, corrected by what AWS says of the time when it refuses ours.
     fn now(&self) -> Second;
+
+    /// The name under which servers see this run of the program.
+    fn attempt(&self) -> &RunId;
 
     /// Opens connections to S3, KMS and Conjur for the requests that come, as far as it is known where
     /// they are. Nothing is asked and nothing fails here: what goes wrong shows again at the request.
@@ -86,6 +93,8 @@ pub trait Effects {
 /// The machine and the servers of its configuration.
 pub struct Real<'a> {
     config: &'a Config,
+    attempt: RunId,
+    caller: Caller,
     start: Instant,
     clock: Clock,
     imds: Imds,
@@ -117,27 +126,28 @@ enum Role {
 }
 
 impl<'a> Real<'a> {
-    /// The effects of this configuration. Nothing is sent yet.
+    /// The effects of this configuration, for a run of this command. Nothing is sent yet.
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(config: &'a Config) -> Result<Self, Error> {
+    pub fn new(config: &'a Config, command: &str, attempt: &RunId) -> Result<Self, Error> {
+        let caller = Caller::new(PROGRAM, command, attempt);
         let trust = config.ca.clone().map_or(Trust::Public, Trust::Only);
         let door = Door::to(&config.appliance_url, &trust)?;
-        let appliance = Conjur::new(door, config.appliance_url.clone(), config.account.clone());
+        let conjur =
+            |door, url: &ApplianceUrl| Conjur::new(door, url.clone(), config.account.clone(), caller.clone());
+        let appliance = conjur(door, &config.appliance_url);
         // Connections are shared only where the server is the same.
         let leader = if config.leader_url == config.appliance_url {
             appliance.clone()
         } else {
-            Conjur::new(
-                Door::to(&config.leader_url, &trust)?,
-                config.leader_url.clone(),
-                config.account.clone(),
-            )
+            conjur(Door::to(&config.leader_url, &trust)?, &config.leader_url)
         };
         let imds = Imds::new(&config.imds)?;
         Ok(Self {
             config,
+            attempt: attempt.clone(),
+            caller,
             start: Instant::now(),
             clock: Clock::default(),
             imds,
@@ -148,6 +158,11 @@ impl<'a> Real<'a> {
             aws: Mutex::default(),
             given: RefCell::default(),
         })
+    }
+
+    /// What servers are told of this run.
+    pub(crate) const fn caller(&self) -> &Caller {
+        &self.caller
     }
 
     const fn at(&self, at: At) -> &Conjur {
@@ -169,7 +184,7 @@ impl<'a> Real<'a> {
             return Ok(Rc::clone(one));
         }
         let trust = kms.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
-        let aws = Aws::on_instance(region, &trust, &self.clock).await?;
+        let aws = Aws::on_instance(region, &trust, &self.caller, &self.clock).await?;
         let one =
             Rc::new(Regional { region: region.to_owned(), trusted, aws, role: Cell::new(Role::Unknown) });
         made.push(Rc::clone(&one));
@@ -218,6 +233,10 @@ impl<'a> Real<'a> {
 impl Effects for Real<'_> {
     fn now(&self) -> Second {
         self.clock.now()
+    }
+
+    fn attempt(&self) -> &RunId {
+        &self.attempt
     }
 
     async fn open_ahead(&self) {

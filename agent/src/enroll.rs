@@ -10,6 +10,7 @@ mod adopt;
 mod dry_run;
 mod error;
 mod ground;
+mod issuing;
 mod prove;
 mod redeem;
 mod rotate_key;
@@ -17,6 +18,7 @@ mod token;
 
 pub use dry_run::{Rehearsed, dry_run};
 pub use error::Error;
+pub use issuing::PREFIX as ISSUING;
 pub use rotate_key::{Rotated, rotate_key};
 
 use crate::config::Config;
@@ -117,7 +119,8 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             (Step::Nothing, _) => return self.nothing_to_do(&ground),
             (Step::Refuse(refusal), _) => return Err(refusal.clone().into()),
             (Step::Enroll(why), _) => {
-                log::info!(target: "imprint", reason = why.as_str(); "enrolling: {}", why.as_str())
+                let attempt = self.on.attempt();
+                log::info!(target: "imprint", reason = why.as_str(); "enrolling, attempt {attempt}: {}", why.as_str());
             }
             (Step::EnrollAsOneself { parent }, here) => self.forget_parent(&ground, parent, here.as_ref())?,
         }
@@ -160,7 +163,8 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
     /// What the next run has to know if this one does not come to its end.
     fn note(&self, ground: &Ground<'_>, next: &Step, job: &Job) -> State {
         let (host, now) = (&job.host, self.on.now());
-        let mut note = State::enrolling(&job.facts.instance_id, host, ground.wanted.clone(), now);
+        let mut note =
+            State::enrolling(&job.facts.instance_id, host, ground.wanted.clone(), self.on.attempt(), now);
         note.must_redeem = *next == Step::Enroll(Why::ConfigChanged);
         if let Found::Good(before) = &ground.state {
             note.token_issued_at = before.token_issued_at;
@@ -230,7 +234,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
     /// fails too.
     fn remember(&self, error: &Error) {
         if let Ok(Found::Good(mut state)) = state::read(&self.config.files.state_dir) {
-            state.last_failure = Some(Failure::of(error, self.on.now()));
+            state.last_failure = Some(Failure::of(error, self.on.attempt(), self.on.now()));
             let _told_already = state.write(self.disk, &self.config.files.state_dir);
         }
     }

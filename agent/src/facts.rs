@@ -59,6 +59,8 @@ pub struct Facts {
     pub account_id: Option<String>,
     /// The host name that EC2 gave, elsewhere the machine's own; only when [`Needs`] asked for it.
     pub hostname: Option<String>,
+    /// The image that it was made from, such as `ami-0123456789abcdef0`; on EC2.
+    pub image_id: Option<String>,
     /// The instance-id.
     pub instance_id: InstanceId,
     /// The primary private address.
@@ -117,6 +119,7 @@ pub fn of_machine(path: &Path, needs: &Needs) -> Option<Facts> {
     Some(Facts {
         account_id: None,
         hostname: name.map(|name| name.trim_end().to_owned()),
+        image_id: None,
         instance_id: machine(path)?,
         private_ip: None,
         region: None,

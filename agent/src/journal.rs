@@ -5,6 +5,7 @@
 //! is full. So lines go through a bounded queue to a thread of its own: what does not fit is counted
 //! and said later, and the end of the program waits a fifth of a second for the rest, no longer.
 
+use imprint_core::caller::RunId;
 use log::{Level, LevelFilter, Log, Metadata, Record, kv};
 use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
@@ -60,14 +61,14 @@ const FLUSH: Duration = Duration::from_millis(200);
 /// Where systemd's journal listens. Source: systemd's "Native Journal Protocol".
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Starts logging, at `level` and above. Where there is neither a journal nor a standard error,
+/// Starts logging, at `level` and above; every line in the journal names this run, as servers see it. Where there is neither a journal nor a standard error,
 /// lines are lost.
-pub fn start(level: LevelFilter) {
+pub fn start(level: LevelFilter, attempt: &RunId) {
     // Opened on the thread that feeds it: the logger sends something to try the socket, and that too waits
     // for ever when nobody reads.
     let is_there = std::fs::symlink_metadata(SOCKET).is_ok_and(|file| file.file_type().is_socket());
     let open = || Some(JournalLog::new().ok()?.with_syslog_identifier("imprint".to_owned()));
-    let journal = is_there.then(|| Queued::start(open).ok()).flatten();
+    let journal = is_there.then(|| Queued::start(attempt.as_str(), open).ok()).flatten();
     let outlets = Outlets { stderr: journal.is_none() || !is_under_systemd(), journal };
     if log::set_boxed_logger(Box::new(outlets)).is_ok() {
         log::set_max_level(level);
@@ -120,6 +121,9 @@ impl Log for Outlets {
 /// The field of a log line that says what to do now; a person gets it as a line of its own.
 pub const HINT: &str = "hint";
 
+/// The field of every log line that names the run.
+const ATTEMPT: &str = "attempt_id";
+
 /// A line for a person: `imprint: warning: text`.
 fn plain(record: &Record<'_>) -> String {
     let level = match record.level() {
@@ -161,19 +165,23 @@ enum Item {
 
 /// A logger behind a bounded queue.
 struct Queued {
+    attempt: String,
     to: SyncSender<Item>,
     lost: AtomicUsize,
 }
 
 impl Queued {
     /// `open` is called on the thread; without a sink, lines are lost.
-    fn start<S: Log + 'static>(open: impl FnOnce() -> Option<S> + Send + 'static) -> std::io::Result<Self> {
+    fn start<S: Log + 'static>(
+        attempt: &str,
+        open: impl FnOnce() -> Option<S> + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (to, from) = sync_channel(QUEUE);
         std::thread::Builder::new()
             .name("journal".to_owned())
             .stack_size(128 * 1024)
             .spawn(move || open().map(|sink| drain(&sink, &from)))?;
-        Ok(Self { to, lost: AtomicUsize::new(0) })
+        Ok(Self { attempt: attempt.to_owned(), to, lost: AtomicUsize::new(0) })
     }
 
     fn send(&self, line: Line) {
@@ -198,7 +206,7 @@ impl Log for Queued {
                 self.lost.fetch_add(lost, Ordering::Relaxed);
             }
         }
-        let mut fields = Fields::default();
+        let mut fields = Fields(vec![(ATTEMPT.to_owned(), self.attempt.clone())]);
         // `Fields` takes every pair.
         let _always = record.key_values().visit(&mut fields);
         self.send(Line {
@@ -271,7 +279,7 @@ mod tests {
 
     fn started(gated: &Gated) -> std::io::Result<Queued> {
         let sink = gated.clone();
-        Queued::start(move || Some(sink))
+        Queued::start("6a1-1", move || Some(sink))
     }
 
     fn say(to: &dyn Log, target: &str, text: &str) {
@@ -290,7 +298,10 @@ mod tests {
         queued.flush();
         let lines = gated.0.lock().unwrap();
         assert_eq!(lines.len(), 200);
-        assert_eq!(lines[7], "7 [(\"MESSAGE_ID\", \"x\"), (\"host_id\", \"app/web\")]");
+        assert_eq!(
+            lines[7],
+            "7 [(\"attempt_id\", \"6a1-1\"), (\"MESSAGE_ID\", \"x\"), (\"host_id\", \"app/web\")]"
+        );
     }
 
     #[test]

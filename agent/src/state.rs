@@ -7,6 +7,7 @@
 use crate::facts::InstanceId;
 use crate::store::{self, Disk, Target, Writable};
 use imprint_core::Classified;
+use imprint_core::caller::RunId;
 use imprint_core::error::chain;
 use imprint_core::name::HostId;
 use imprint_core::second::Second;
@@ -69,6 +70,9 @@ pub struct Failure {
     pub what: String,
     /// What to do.
     pub hint: Option<String>,
+    /// The run that failed, as servers saw it.
+    #[serde(default)]
+    pub attempt_id: Option<String>,
 }
 
 /// The last time that the identity was shown to Conjur.
@@ -95,6 +99,9 @@ pub struct State {
     pub made_for: MadeFor,
     /// How far it came.
     pub phase: Phase,
+    /// The run that came there, as servers saw it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt_id: Option<String>,
     /// When that phase was reached.
     #[serde(with = "second")]
     pub since: Second,
@@ -138,14 +145,15 @@ pub enum Found {
 }
 
 impl Failure {
-    /// Of an error, at this time.
+    /// Of an error, in this run, at this time.
     #[must_use]
-    pub fn of(error: &impl Classified, at: Second) -> Self {
+    pub fn of(error: &impl Classified, attempt: &RunId, at: Second) -> Self {
         Self {
             at,
             class: error.class().to_string(),
             what: chain(error).chars().take(500).collect(),
             hint: error.hint().map(ToOwned::to_owned),
+            attempt_id: Some(attempt.to_string()),
         }
     }
 }
@@ -153,13 +161,20 @@ impl Failure {
 impl State {
     /// The note of an enrollment that is about to begin.
     #[must_use]
-    pub fn enrolling(instance: &InstanceId, host: &HostId, made_for: MadeFor, now: Second) -> Self {
+    pub fn enrolling(
+        instance: &InstanceId,
+        host: &HostId,
+        made_for: MadeFor,
+        attempt: &RunId,
+        now: Second,
+    ) -> Self {
         Self {
             version: VERSION,
             instance_id: instance.to_string(),
             host_id: host.to_string(),
             made_for,
             phase: Phase::Enrolling,
+            attempt_id: Some(attempt.to_string()),
             since: now,
             must_redeem: false,
             replaces: None,
@@ -272,7 +287,9 @@ mod tests {
         };
         let (instance, host) =
             ("i-0123456789abcdef0".parse().unwrap(), "app/hosts/i-0123456789abcdef0".parse().unwrap());
-        State::enrolling(&instance, &host, made_for, "2026-11-22T08:00:00Z".parse().unwrap())
+        let now = "2026-11-22T08:00:00Z".parse().unwrap();
+        let attempt = RunId::new(now, 1);
+        State::enrolling(&instance, &host, made_for, &attempt, now)
     }
 
     #[test]
@@ -286,8 +303,13 @@ mod tests {
         written.token = Some("ba7816bf8f01".to_owned());
         written.token_issued_at = Some(written.since);
         written.last_verify = Some(Verified { at: written.since, outcome: "ok".to_owned() });
-        written.last_failure =
-            Some(Failure { at: written.since, class: "transient".into(), what: "w".into(), hint: None });
+        written.last_failure = Some(Failure {
+            at: written.since,
+            class: "transient".into(),
+            what: "w".into(),
+            hint: None,
+            attempt_id: None,
+        });
         written.write(&store::Real, dir.path()).unwrap();
         assert_eq!(read(dir.path()), Ok(Found::Good(Box::new(written))));
     }

@@ -26,6 +26,8 @@ pub struct Status {
     /// The instance that the state was written on.
     made_on: Option<String>,
     since: Option<String>,
+    /// The run that made the identity or tried to, as servers saw it.
+    attempt_id: Option<String>,
     /// When Conjur was first seen not to take the key any more; null while it does.
     key_died_at: Option<String>,
     /// When a key that had died was last replaced.
@@ -82,6 +84,7 @@ impl Status {
             instance_id: here.map(|id| id.to_string()),
             made_on: good.map(|s| s.instance_id.clone()),
             since: good.filter(|s| s.phase == Phase::Enrolled).map(|s| s.since.to_string()),
+            attempt_id: good.and_then(|s| s.attempt_id.clone()),
             key_died_at: good.and_then(|s| s.key_died_at).map(|at| at.to_string()),
             re_enrolled_at: good.and_then(|s| s.re_enrolled_at).map(|at| at.to_string()),
             token: good.and_then(|s| s.token.clone()),
@@ -115,6 +118,7 @@ impl fmt::Display for Status {
         writeln!(f, "instance      {}", or(&self.instance_id.clone().or_else(|| self.made_on.clone())))?;
         writeln!(f, "since         {}", or(&self.since))?;
         writeln!(f, "token         {}", or(&self.token))?;
+        writeln!(f, "attempt       {}", or(&self.attempt_id))?;
         writeln!(f, "identity      {} ({})", self.identity.path, self.identity.condition)?;
         if let Some(at) = &self.key_died_at {
             writeln!(f, "key           dead since {at} at the latest")?;
@@ -128,6 +132,9 @@ impl fmt::Display for Status {
             write!(f, "\nlast failure  {} ({}) {}", failure.at, failure.class, failure.what)?;
             if let Some(hint) = &failure.hint {
                 write!(f, "\n              hint: {hint}")?;
+            }
+            if let Some(attempt) = &failure.attempt_id {
+                write!(f, "\n              attempt: {attempt}")?;
             }
         }
         Ok(())

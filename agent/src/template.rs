@@ -290,6 +290,7 @@ mod tests {
         Facts {
             account_id: Some("123456789012".to_owned()),
             hostname: Some("ip-10-0-0-5".to_owned()),
+            image_id: None,
             instance_id: "i-0123456789abcdef0".parse().unwrap(),
             private_ip: Some("10.0.0.5".parse().unwrap()),
             region: Some("eu-west-1".to_owned()),

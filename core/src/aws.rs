@@ -17,6 +17,7 @@ pub use error::Error;
 pub use kms::{Encrypted, Kms};
 pub use s3::{Bucket, ETag, Object, Only};
 
+use crate::caller::Caller;
 use crate::door::{Tls, Trust};
 use crate::second::Second;
 use aws_config::identity::IdentityCache;
@@ -63,8 +64,12 @@ impl Aws {
     ///
     /// # Errors
     /// [`Error::NoRegion`] when neither `region` nor the environment or profile names one.
-    pub async fn with_default_chain(region: Option<&str>, trust: &Trust) -> Result<Self, Error> {
-        Self::load(region, trust, Clock::default(), Held::default(), |loader| loader).await
+    pub async fn with_default_chain(
+        region: Option<&str>,
+        trust: &Trust,
+        caller: &Caller,
+    ) -> Result<Self, Error> {
+        Self::load(region, trust, caller, Clock::default(), Held::default(), |loader| loader).await
     }
 
     /// With the credentials that [`Aws::hold`] is given and no others: on an instance, whose own role is
@@ -72,10 +77,15 @@ impl Aws {
     ///
     /// # Errors
     /// When the trust cannot be used.
-    pub async fn on_instance(region: &str, trust: &Trust, clock: &Clock) -> Result<Self, Error> {
+    pub async fn on_instance(
+        region: &str,
+        trust: &Trust,
+        caller: &Caller,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
         let held = Held::default();
         let provider = SharedCredentialsProvider::new(held.clone());
-        Self::load(Some(region), trust, clock.clone(), held, |loader| {
+        Self::load(Some(region), trust, caller, clock.clone(), held, |loader| {
             // They are held here already, and they change when ours say so.
             loader.credentials_provider(provider).identity_cache(IdentityCache::no_cache())
         })
@@ -127,14 +137,15 @@ impl Aws {
     async fn load(
         region: Option<&str>,
         trust: &Trust,
+        caller: &Caller,
         clock: Clock,
         held: Held,
         also: impl FnOnce(ConfigLoader) -> ConfigLoader,
     ) -> Result<Self, Error> {
         let tls = Tls::new(trust)?;
-        let ways = [Connector::new(&tls), Connector::new(&tls)];
+        let ways = [Connector::new(&tls, caller), Connector::new(&tls, caller)];
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(Connector::new(&tls))
+            .http_client(Connector::new(&tls, caller))
             .retry_config(RetryConfig::disabled())
             // Objects and replies are small, and every call has a time-out.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());

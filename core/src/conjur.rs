@@ -16,6 +16,7 @@ mod wire;
 pub use error::Error;
 pub use health::{Health, Role};
 
+use crate::caller::Caller;
 use crate::door::Door;
 use crate::name::{Account, ApplianceUrl, FactoryId, HostId, full_id};
 use crate::second::Second;
@@ -32,6 +33,7 @@ pub struct Conjur {
     door: Door,
     url: ApplianceUrl,
     account: Account,
+    caller: Caller,
 }
 
 /// What to mint.
@@ -100,10 +102,10 @@ pub enum Revoked {
 }
 
 impl Conjur {
-    /// A server's account, through this door.
+    /// A server's account, through this door; every request says that it is from this caller.
     #[must_use]
-    pub const fn new(door: Door, url: ApplianceUrl, account: Account) -> Self {
-        Self { door, url, account }
+    pub const fn new(door: Door, url: ApplianceUrl, account: Account, caller: Caller) -> Self {
+        Self { door, url, account, caller }
     }
 
     /// Where it is.

@@ -3,6 +3,7 @@
 
 use crate::config::{self, Config};
 use imprint_core::aws::{self, Aws, Bucket, ETag, Encrypted, Kms, Object, Only};
+use imprint_core::caller::Caller;
 use imprint_core::conjur::{self, Conjur, Factory, Mint, Minted, Revoked};
 use imprint_core::door::{self, Door, Trust};
 use imprint_core::error::{Class, Classified};
@@ -153,20 +154,22 @@ pub struct Real {
 }
 
 impl Real {
-    /// The clients of a configuration. Nothing is sent but what the credentials' chain needs.
+    /// The clients of a configuration, all of which say that they ask for this caller. Nothing is sent but
+    /// what the credentials' chain needs.
     ///
     /// # Errors
     /// When a client cannot be made or no region is known.
-    pub async fn new(config: Rc<Config>) -> Result<Self, Error> {
+    pub async fn new(config: Rc<Config>, caller: &Caller) -> Result<Self, Error> {
         // With a CA file, Conjur is whoever it vouches for, and nobody else.
         let conjur = config.ca.clone().map_or(Trust::Public, Trust::Only);
         let conjur = Conjur::new(
             Door::to(&config.leader_url, &conjur)?,
             config.leader_url.clone(),
             config.account.clone(),
+            caller.clone(),
         );
         let trust = config.aws.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
-        let aws = Aws::with_default_chain(config.aws.region.as_deref(), &trust).await?;
+        let aws = Aws::with_default_chain(config.aws.region.as_deref(), &trust, caller).await?;
         let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
         Ok(Self { config, conjur, bucket, kms: aws.kms() })
     }

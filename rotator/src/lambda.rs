@@ -3,10 +3,12 @@
 //! The invocation fails when any factory did, after all others were done, so that Lambda's own error
 //! metric, retries and alarms see it. The error type is the worst class, the message the report.
 
+use crate::PROGRAM;
 use crate::config::Config;
 use crate::effects::{Effects as _, Real};
 use crate::logging::{self, Form};
 use crate::rotate::{self, Ask, Run};
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::error::{Class, Classified, chain};
 use imprint_core::second::Second;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
@@ -24,6 +26,7 @@ const MARGIN: Duration = Duration::from_secs(3);
 /// What is made once and serves every invocation of this process.
 struct Made {
     config: Rc<Config>,
+    caller: Caller,
     on: Real,
 }
 
@@ -83,16 +86,20 @@ pub(crate) async fn run() -> ExitCode {
 
 async fn answer(made: &OnceCell<Made>, event: LambdaEvent<Value>) -> Result<Value, Failed> {
     let ask = ask(&event.payload)?;
+    let id = RunId::draw(Second::now());
     let made = made
         .get_or_try_init(async || {
             let config = Config::load(None, |name| std::env::var(name).ok()).map_err(|e| Failed::of(&e))?;
             let config = Rc::new(config);
-            let on = Real::new(Rc::clone(&config)).await.map_err(|e| Failed::of(&e))?;
-            Ok(Made { config, on })
+            let caller = Caller::new(PROGRAM, "rotate", &id);
+            let on = Real::new(Rc::clone(&config), &caller).await.map_err(|e| Failed::of(&e))?;
+            Ok(Made { config, caller, on })
         })
         .await?;
+    // The clients outlive a run; what they tell of it does not.
+    made.caller.begin("rotate", &id);
     let within = left(event.context.deadline, made.on.now());
-    let run = Run::new(&made.config, &ask, made.on.now(), Some(within), fastrand::Rng::new());
+    let run = Run::new(&made.config, &ask, &id, Some(within), fastrand::Rng::new());
     let report = run.rotate(&made.on).await.map_err(|error: rotate::Error| Failed::of(&error))?;
     match report.class() {
         None => Ok(report.to_json()),

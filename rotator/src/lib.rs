@@ -24,6 +24,9 @@ mod world;
 
 use std::process::ExitCode;
 
+/// What servers are told of this program; see [`imprint_core::caller`].
+const PROGRAM: &str = concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION"));
+
 /// Runs the program: as a Lambda function where Lambda's environment says so, else as a command.
 #[must_use]
 pub fn main() -> ExitCode {

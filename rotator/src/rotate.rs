@@ -16,11 +16,11 @@ pub use report::{Done, Outcome, Report, Swept, worst};
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
 use futures_util::{StreamExt as _, stream};
+use imprint_core::caller::RunId;
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::FactoryId;
 use imprint_core::retry::Retry;
 use imprint_core::sealed;
-use imprint_core::second::Second;
 use imprint_core::token::Fingerprint;
 use session::Session;
 use std::cell::RefCell;
@@ -214,7 +214,7 @@ impl Classified for Error {
 pub struct Run<'a> {
     config: &'a Config,
     ask: &'a Ask,
-    id: String,
+    id: RunId,
     retry: Retry,
     /// Whether it is ended from outside, wherever it is.
     ends: bool,
@@ -222,23 +222,23 @@ pub struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    /// A run that repeats calls until the configuration's longest run is over. `within`: when it is
-    /// ended from outside, as a Lambda's invocation is; a command is not.
+    /// A run that repeats calls until the configuration's longest run is over. `id`: its name in bindings and
+    /// logs, and at the servers that it asks. `within`: when it is ended from outside, as a Lambda's
+    /// invocation is; a command is not.
     #[must_use]
     pub fn new(
         config: &'a Config,
         ask: &'a Ask,
-        now: Second,
+        id: &RunId,
         within: Option<Duration>,
         mut random: fastrand::Rng,
     ) -> Self {
-        let id = format!("{:x}-{:08x}", now.unix(), random.u32(..));
         let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
         let ends = within.is_some();
         let longest = config.policy.longest_run();
         let within = within.map_or(longest, |within| within.saturating_sub(LEAST).min(longest));
         let retry = Retry::with_random(within, repeats, random.fork());
-        Self { config, ask, id, retry, ends, random: RefCell::new(random) }
+        Self { config, ask, id: id.clone(), retry, ends, random: RefCell::new(random) }
     }
 
     /// Rotates what is due.
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
         let mut outcomes: Vec<(usize, Outcome)> = stream::iter(chosen.iter().enumerate())
             .map(async |(at, factory)| {
                 let outcome = part(factory).rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
-                outcome.log(&self.id);
+                outcome.log(self.id.as_str());
                 (at, outcome)
             })
             .buffer_unordered(self.config.concurrency)
@@ -273,7 +273,7 @@ impl<'a> Run<'a> {
             let parts = chosen.into_iter().map(part).collect();
             factories = incident::revoke_superseded(&session, parts, factories).await;
         }
-        Ok(Report { rotation_id: self.id.clone(), factories })
+        Ok(Report { rotation_id: self.id.to_string(), factories })
     }
 
     /// Whether there is no time to mint, seal and publish any more.

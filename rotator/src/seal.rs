@@ -12,6 +12,7 @@ pub use report::Report;
 use crate::config::{Config, Factory};
 use crate::effects;
 use crate::label::{Kind, Label};
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::client_data::inventory::{self, Inventory};
 use imprint_core::client_data::{self, Cost, Fact, Sealed, Secret, Values};
 use imprint_core::conjur::{Conjur, Mint, Minted, Revoked};
@@ -216,11 +217,11 @@ impl Classified for Error {
     }
 }
 
-/// Seals a token.
+/// Seals a token in a run of this id.
 ///
 /// # Errors
 /// See [`Error`]. Then there is no file, or the old one; a token that was minted for it is revoked.
-pub async fn seal(config: &Config, ask: &Ask, on: &impl Effects) -> Result<Report, Error> {
+pub async fn seal(config: &Config, ask: &Ask, id: &RunId, on: &impl Effects) -> Result<Report, Error> {
     let factory = factory(config, ask)?;
     let (facts, machines) = machines(ask)?;
     let secret = ask.secret_file.as_deref().map(secret).transpose()?;
@@ -248,8 +249,7 @@ pub async fn seal(config: &Config, ask: &Ask, on: &impl Effects) -> Result<Repor
     if expires_at <= on.now() {
         return Err(Error::Over(expires_at));
     }
-    let id = format!("seal-{:08x}", fastrand::u32(..));
-    let mut binding = config.binding(factory, token.fingerprint(), &id, on.now(), expires_at);
+    let mut binding = config.binding(factory, token.fingerprint(), id.as_str(), on.now(), expires_at);
     binding.cidr = cidr;
     let made = Sealed::seal(binding, &token, &facts, &machines, secret.as_ref(), cost)
         .and_then(|sealed| proved(sealed, &machines, secret.as_ref()))
@@ -393,14 +393,15 @@ pub struct Real<'a> {
 }
 
 impl<'a> Real<'a> {
-    /// The client of a configuration. Nothing is sent yet.
+    /// The client of a configuration, which says that it asks for this caller. Nothing is sent yet.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(config: &'a Config) -> Result<Self, Error> {
+    pub fn new(config: &'a Config, caller: &Caller) -> Result<Self, Error> {
         let trust = config.ca.clone().map_or(Trust::Public, Trust::Only);
         let door = Door::to(&config.leader_url, &trust).map_err(effects::Error::from)?;
-        let conjur = Conjur::new(door, config.leader_url.clone(), config.account.clone());
+        let (url, account) = (config.leader_url.clone(), config.account.clone());
+        let conjur = Conjur::new(door, url, account, caller.clone());
         Ok(Self { config, conjur })
     }
 }

@@ -11,6 +11,7 @@ use crate::status::Status;
 use crate::step::Wishes;
 use crate::{console, doctor, forget, notify, store, verify};
 use clap::Parser as _;
+use imprint_core::caller::RunId;
 use imprint_core::error::chain;
 use imprint_core::process;
 use imprint_core::second::Second;
@@ -42,11 +43,12 @@ pub(crate) fn run() -> ExitCode {
             };
         }
     };
-    journal::start(if cli.verbose { LevelFilter::Debug } else { LevelFilter::Info });
+    let attempt = RunId::draw(Second::now());
+    journal::start(if cli.verbose { LevelFilter::Debug } else { LevelFilter::Info }, &attempt);
     if let Err(error) = closed {
         log::warn!(target: "imprint", "core dumps cannot be forbidden: {error}");
     }
-    let end = start(&cli);
+    let end = start(&cli, &attempt);
     log::logger().flush();
     match end {
         Ok(()) => ExitCode::SUCCESS,
@@ -54,11 +56,11 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-fn start(cli: &Cli) -> Result<(), Class> {
+fn start(cli: &Cli, attempt: &RunId) -> Result<(), Class> {
     let config = Config::load(&cli.config, &Machine)
         .map(|config| Config { files: fallback::settled(config.files), ..config });
     match &cli.command {
-        Command::Doctor { json, offline } => doctor(&cli.config, &config, *json, *offline),
+        Command::Doctor { json, offline } => doctor(&cli.config, &config, attempt, *json, *offline),
         Command::Enroll { deadline, dry_run, take_over, again, token_from } => {
             let wishes = Wishes { again: *again, take_over: *take_over };
             let from = token_from.as_ref().map(Result::as_ref).transpose();
@@ -66,24 +68,25 @@ fn start(cli: &Cli) -> Result<(), Class> {
                 log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "--token-from {why}");
                 Class::Usage
             })?;
-            enroll(config, *deadline, wishes, *dry_run, from)
+            enroll(config, attempt, *deadline, wishes, *dry_run, from)
         }
         Command::Facts { json, reveal } => facts(config, *json, *reveal),
         Command::Forget => forget(config),
-        Command::RotateKey { deadline } => rotate_key(config, *deadline),
+        Command::RotateKey { deadline } => rotate_key(config, attempt, *deadline),
         Command::Status { json } => status(config, *json),
-        Command::Verify { deadline, re_enroll } => verify(config, *deadline, *re_enroll),
+        Command::Verify { deadline, re_enroll } => verify(config, attempt, *deadline, *re_enroll),
     }
 }
 
-fn doctor(path: &Path, config: &Configured, json: bool, offline: bool) -> Result<(), Class> {
-    let report = block_on(doctor::examine(path, config, &Machine, offline))?;
+fn doctor(path: &Path, config: &Configured, attempt: &RunId, json: bool, offline: bool) -> Result<(), Class> {
+    let report = block_on(doctor::examine(path, config, &Machine, attempt, offline))?;
     say(&if json { report.to_json() } else { report.to_string() });
     report.worst().map_or(Ok(()), Err)
 }
 
 fn enroll(
     config: Configured,
+    attempt: &RunId,
     deadline: Option<Duration>,
     wishes: Wishes,
     dry_run: bool,
@@ -99,7 +102,7 @@ fn enroll(
         config.sources = vec![Source::named(from, &config.sources, &Machine)];
     }
     let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
-    let real = Real::new(&config).map_err(|e| fail(&e.into()))?;
+    let real = Real::new(&config, "enroll", attempt).map_err(|e| fail(&e.into()))?;
     if dry_run {
         let end = block_on(enroll::dry_run(&config, wishes, &real, &store::Real))?;
         say(&rehearsed(&end.map_err(|e| fail(&e))?));
@@ -161,10 +164,10 @@ fn forget(config: Configured) -> Result<(), Class> {
     Ok(())
 }
 
-fn rotate_key(config: Configured, deadline: Option<Duration>) -> Result<(), Class> {
+fn rotate_key(config: Configured, attempt: &RunId, deadline: Option<Duration>) -> Result<(), Class> {
     let what = ("cannot rotate the key", event::FAILED);
     let config = config.map_err(|e| fail(what, &e, None))?;
-    let real = Real::new(&config).map_err(|e| fail(what, &e, None))?;
+    let real = Real::new(&config, "rotate-key", attempt).map_err(|e| fail(what, &e, None))?;
     let within = deadline.unwrap_or(config.deadline);
     let end = block_on(enroll::rotate_key(&config, &real, &store::Real, within))?;
     say(&match end.map_err(|e| fail(what, &e, None))? {
@@ -188,10 +191,15 @@ fn status(config: Configured, json: bool) -> Result<(), Class> {
     Ok(())
 }
 
-fn verify(config: Configured, deadline: Option<Duration>, re_enroll: bool) -> Result<(), Class> {
+fn verify(
+    config: Configured,
+    attempt: &RunId,
+    deadline: Option<Duration>,
+    re_enroll: bool,
+) -> Result<(), Class> {
     let what = ("cannot verify", event::VERIFY_FAILED);
     let loaded = config.map_err(|e| fail(what, &e, None))?;
-    let real = Real::new(&loaded).map_err(|e| fail(what, &e, None))?;
+    let real = Real::new(&loaded, "verify", attempt).map_err(|e| fail(what, &e, None))?;
     let within = deadline.unwrap_or(VERIFY_WITHIN);
     match block_on(verify::verify(&loaded, &real, &store::Real, within))? {
         Ok(host) => say(&format!("{} authenticates at {}", host.login(), loaded.appliance_url)),
@@ -199,7 +207,7 @@ fn verify(config: Configured, deadline: Option<Duration>, re_enroll: bool) -> Re
             let _told = fail(what, &error, None);
             drop(real);
             // Whether it may be replaced, the rule of once a day decides, in `enroll`.
-            return enroll(Ok(loaded), deadline, Wishes::default(), false, None);
+            return enroll(Ok(loaded), attempt, deadline, Wishes::default(), false, None);
         }
         Err(error) => return Err(fail(what, &error, None)),
     }

@@ -231,6 +231,11 @@ fn one_at_a_time() {
         &["line 12: annotations: authn/api-key is always set to true by imprint itself"],
     );
     check(
+        &changed("", "[annotations]\n\"imprint/region\" = \"mars\""),
+        &["line 12: annotations: imprint/region: what begins with imprint/ is written by imprint itself"],
+    );
+    check(&changed("", "[annotations]\nimprint = \"mine\""), &[]);
+    check(
         &changed("", "[files]\nconf = \"/etc/conjur.identity\""),
         &["line 12: files.identity: two settings of this section name the same path"],
     );

@@ -13,6 +13,7 @@ pub(super) use reach::{aws_host, host_and_port};
 use super::found::{Asked, Machine, Servers, Trouble};
 use crate::config::{Config, Outside};
 use crate::effects::{self, Real};
+use imprint_core::caller::RunId;
 use imprint_core::{Class, Classified};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
@@ -71,11 +72,12 @@ pub(super) async fn servers(
     config: &Config,
     machine: &Machine,
     outside: &impl Outside,
+    attempt: &RunId,
 ) -> Result<Servers, effects::Error> {
     let time = Time { until: Instant::now() + ALL, one: ONE };
     // With no time to wait in, nothing is taken for a passing weakness of a young instance.
     let config = &Config { deadline: Duration::ZERO, ..config.clone() };
-    let on = Real::new(config)?;
+    let on = Real::new(config, "doctor", attempt)?;
     let (aws, conjur) =
         tokio::join!(aws::ask(config, &on, time, outside), conjur::ask(config, machine, &on, time));
     let (mut dates, conjur) = (aws.dates, conjur?);

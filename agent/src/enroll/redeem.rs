@@ -2,7 +2,7 @@
 
 use super::ground::Job;
 use super::token::Unsealed;
-use super::{Error, Run};
+use super::{Error, Run, issuing};
 use crate::binding;
 use crate::effects::{self, Effects};
 use crate::files;
@@ -75,8 +75,9 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// knowing it counts, and ends at [`MOST_REDEEMS`].
     async fn redeem(&self, with: &Unsealed, job: &Job) -> Result<Redeemed, effects::Error> {
         let again = |error: &effects::Error| error.may_pass() && self.redeems.get() < MOST_REDEEMS;
+        let annotations = issuing::annotations(job, with, self.on.attempt());
         let call = async || {
-            let end = self.on.redeem(&with.token, &job.host, &job.annotations).await;
+            let end = self.on.redeem(&with.token, &job.host, &annotations).await;
             // A status, even 500, is an answer; only a reply that was lost leaves the question open, be
             // it lost between Conjur and a gateway that gave up waiting (504). A gateway's 502 mostly means
             // that nobody took the request: a Conjur that restarts must not use up the redeems.

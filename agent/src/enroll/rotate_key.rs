@@ -86,6 +86,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         ground.here = Some(here);
         let proofs = files::prove_writable(self.disk, self.config)?;
         note.phase = Phase::Rotating;
+        note.attempt_id = Some(self.on.attempt().to_string());
         note.write(self.disk, &self.config.files.state_dir)?;
         proofs.into_iter().try_for_each(store::Writable::release)?;
 

@@ -20,6 +20,7 @@ pub(super) enum Role {
 #[serde(rename_all = "camelCase")]
 struct Document {
     account_id: String,
+    image_id: Option<String>,
     instance_id: String,
     region: String,
     private_ip: Option<String>,
@@ -62,8 +63,16 @@ pub(super) fn document(body: &[u8]) -> Read<Facts> {
         account_id: Some(document.account_id),
         region: Some(document.region),
         hostname: None,
+        image_id: document.image_id.filter(|id| is_image(id)),
         tags: BTreeMap::new(),
     })
+}
+
+/// `ami-` and 1 to 30 of `[0-9a-z]`. It is told to Conjur and decides nothing, so what looks otherwise is left
+/// out.
+fn is_image(id: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    id.strip_prefix("ami-").is_some_and(|id| (1..=30).contains(&id.len()) && id.bytes().all(plain))
 }
 
 /// A text of any content.
@@ -139,6 +148,12 @@ mod tests {
             (facts.instance_id.as_str(), facts.account_id.as_deref(), facts.region.as_deref()),
             ("i-0123456789abcdef0", Some("123456789012"), Some("eu-west-1"))
         );
+        assert_eq!(facts.image_id.as_deref(), Some("ami-0abcdef0123456789"));
+        for other in ["", "ami-", "ami-0 1", "i-0abcdef0", "ami-A", "ami-0\\n1", &format!("ami-{:031}", 0)] {
+            let without = document(DOCUMENT.replace("ami-0abcdef0123456789", other).as_bytes()).unwrap();
+            assert_eq!(without.image_id, None, "{other}");
+        }
+        check("\"imageId\":\"ami-0abcdef0123456789\",", "", Ok(()));
         check("\"privateIp\":\"10.0.0.5\",", "", Ok(()));
         check("10.0.0.5", "2001:db8::5", Ok(()));
         check("10.0.0.5", "10.0.0.5/8", Err("has a private address that is none"));

@@ -18,8 +18,14 @@ fn made_for() -> MadeFor {
 fn state(instance: &str, phase: Phase) -> Found {
     let instance: InstanceId = instance.parse().unwrap();
     let now = Second::from_unix(NOW - 3600);
-    let mut state =
-        State::enrolling(&instance, &format!("app/hosts/{instance}").parse().unwrap(), made_for(), now);
+    let attempt = imprint_core::caller::RunId::new(now, 1);
+    let mut state = State::enrolling(
+        &instance,
+        &format!("app/hosts/{instance}").parse().unwrap(),
+        made_for(),
+        &attempt,
+        now,
+    );
     state.phase = phase;
     Found::Good(Box::new(state))
 }

@@ -1,5 +1,6 @@
 //! The SDK's way out: our doors.
 
+use crate::caller::Caller;
 use crate::door::{self, Door, Tls};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
@@ -8,6 +9,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use http::header::USER_AGENT;
 use http_body_util::Limited;
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -26,13 +28,14 @@ const CONNECT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub(super) struct Connector {
     tls: Tls,
+    caller: Caller,
     door: Arc<OnceLock<Door>>,
     direct: Arc<OnceLock<Door>>,
 }
 
 impl Connector {
-    pub(super) fn new(tls: &Tls) -> Self {
-        Self { tls: tls.clone(), door: Arc::default(), direct: Arc::default() }
+    pub(super) fn new(tls: &Tls, caller: &Caller) -> Self {
+        Self { tls: tls.clone(), caller: caller.clone(), door: Arc::default(), direct: Arc::default() }
     }
 
     /// Opens a connection for the next request to this address, if it is one that is spoken to.
@@ -119,8 +122,12 @@ impl HttpConnector for Connector {
             Ok(door) => door.client().clone(),
             Err(error) => return HttpConnectorFuture::ready(Err(error)),
         };
+        let caller = self.caller.clone();
         HttpConnectorFuture::new(async move {
-            let request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            let mut request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
+            // The one header that the SDK never signs, so it may still be changed.
+            let user_agent = caller.user_agent_before(request.headers().get(USER_AGENT));
+            request.headers_mut().insert(USER_AGENT, user_agent);
             let request = request.map(reqwest::Body::wrap);
             let request = request.try_into().map_err(|e: reqwest::Error| ConnectorError::user(e.into()))?;
             let reply = client.execute(request).await.map_err(|e| {
@@ -141,12 +148,13 @@ impl HttpClient for Connector {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::caller;
     use super::*;
     use crate::door::Trust;
 
     #[test]
     fn plain_http_and_no_proxy_are_for_this_machine_alone() {
-        let connector = Connector::new(&Tls::new(&Trust::Public).unwrap());
+        let connector = Connector::new(&Tls::new(&Trust::Public).unwrap(), &caller());
         let door = |to: &OnceLock<Door>| to.get().map(std::ptr::from_ref);
         let check = |uri, want: Option<&OnceLock<Door>>| match (connector.door_to(uri), want) {
             (Ok(is), Some(want)) => assert_eq!(Some(std::ptr::from_ref(is)), door(want), "{uri}"),

@@ -1,13 +1,19 @@
 use super::*;
+use crate::caller::RunId;
 
 fn block_on<T>(story: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(story)
 }
 
+pub(super) fn caller() -> Caller {
+    let run = RunId::new(Second::from_unix(0), 1);
+    Caller::new("imprint-test/0.1.0", "test", &run)
+}
+
 /// Where this process, with its environment, would send to.
 fn told(region: &str) -> String {
     block_on(async {
-        let aws = Aws::on_instance(region, &Trust::Public, &Clock::default()).await.unwrap();
+        let aws = Aws::on_instance(region, &Trust::Public, &caller(), &Clock::default()).await.unwrap();
         let told = aws.endpoints("tokens-123").await;
         told.map(Option::unwrap_or_default).join(" ")
     })
@@ -86,7 +92,7 @@ fn partitions_fips_dual_stack_and_overrides_are_what_aws_config_says() {
 #[test]
 fn without_credentials_nothing_is_sent() {
     block_on(async {
-        let aws = Aws::on_instance("eu-west-1", &Trust::Public, &Clock::default()).await.unwrap();
+        let aws = Aws::on_instance("eu-west-1", &Trust::Public, &caller(), &Clock::default()).await.unwrap();
         let error = aws.bucket("tokens-123", None).get("key").await.unwrap_err();
         assert!(crate::error::chain(&error).contains("credentials"), "{error:?}");
     });

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Method;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, USER_AGENT};
 use std::time::Duration;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -108,6 +108,8 @@ impl Conjur {
         let server = self.server();
         let url = Zeroizing::new(format!("{base}{path}"));
         let mut request = self.door.client().request(method, url.as_str()).timeout(TIMEOUT);
+        request = request.header(USER_AGENT, self.caller.user_agent());
+        request = request.header("X-Request-Id", self.caller.request_id());
         if let Some(header) = authorization {
             request = request.header(AUTHORIZATION, header);
         }

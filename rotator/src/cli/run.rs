@@ -2,15 +2,18 @@
 //! error; the exit code is the worst class, after sysexits(3).
 
 use super::{Cli, Command};
+use crate::PROGRAM;
 use crate::config::{self, Config};
-use crate::effects::{self, Effects as _, Real};
+use crate::effects::{self, Real};
 use crate::logging::{self, Form};
 use crate::outlook::Outlook;
 use crate::rotate::{self, Ask, Run};
 use crate::seal;
 use crate::status::{self, Status};
 use clap::Parser as _;
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::error::{Class, Classified, chain};
+use imprint_core::second::Second;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::Write as _;
@@ -79,11 +82,14 @@ pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
 
 async fn command(cli: Cli) -> Result<Option<Class>, Error> {
     let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
+    let id = RunId::draw(Second::now());
+    log::debug!("this is run {id}");
+    let caller = |command: &str| Caller::new(PROGRAM, command, &id);
     match cli.command {
         Command::Rotate { now, revoke_superseded, factories, json } => {
-            let on = Real::new(Rc::clone(&config)).await?;
+            let on = Real::new(Rc::clone(&config), &caller("rotate")).await?;
             let ask = Ask { now, revoke_superseded, factories };
-            let run = Run::new(&config, &ask, on.now(), None, fastrand::Rng::new());
+            let run = Run::new(&config, &ask, &id, None, fastrand::Rng::new());
             let report = run.rotate(&on).await?;
             if json {
                 say(format_args!("{:#}", report.to_json()));
@@ -95,7 +101,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         }
         Command::Seal(ask) => {
             // Conjur alone: there may be no AWS to have a region of.
-            let report = seal::seal(&config, &ask, &seal::Real::new(&config)?).await?;
+            let report = seal::seal(&config, &ask, &id, &seal::Real::new(&config, &caller("seal"))?).await?;
             if ask.json {
                 say(format_args!("{:#}", report.to_json()))
             } else {
@@ -104,7 +110,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             Ok(None)
         }
         Command::Plan { now, factories, json } => {
-            let on = Real::new(Rc::clone(&config)).await?;
+            let on = Real::new(Rc::clone(&config), &caller("plan")).await?;
             let outlook = Outlook::ask(&config, &factories, now, &on).await?;
             if json {
                 say(format_args!("{:#}", outlook.to_json()))
@@ -114,7 +120,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             Ok(outlook.class())
         }
         Command::Status { factories, json } => {
-            let on = Real::new(Rc::clone(&config)).await?;
+            let on = Real::new(Rc::clone(&config), &caller("status")).await?;
             let status = Status::ask(&config, &factories, &on).await?;
             if json {
                 say(format_args!("{:#}", status.to_json()))

@@ -5,6 +5,7 @@ use crate::label::{Kind, Label};
 use crate::plan::Why;
 use crate::rotate::{Ask, Done, Run};
 use crate::world::{Fault, Known, World};
+use imprint_core::caller::RunId;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -22,7 +23,7 @@ fn blocking<T>(flow: impl Future<Output = T>) -> T {
 
 async fn rotate(config: &Config, world: &World, now: bool) -> Vec<Result<Done, Error>> {
     let ask = Ask { now, ..Ask::default() };
-    let run = Run::new(config, &ask, world.now(), None, fastrand::Rng::with_seed(1));
+    let run = Run::new(config, &ask, &RunId::new(world.now(), 1), None, fastrand::Rng::with_seed(1));
     let report = run.rotate(world).await.unwrap();
     report.factories.into_iter().map(|outcome| outcome.result).collect()
 }

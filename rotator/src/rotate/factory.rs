@@ -178,7 +178,7 @@ impl<E: Effects> Part<'_, E> {
         let now = self.on.now();
         let fingerprint = minted.token.fingerprint();
         let config = self.run.config;
-        let binding = config.binding(self.factory, fingerprint, &self.run.id, now, minted.expires_at);
+        let binding = config.binding(self.factory, fingerprint, self.run.id.as_str(), now, minted.expires_at);
         let context = binding.context();
         let call = async || self.on.encrypt(&minted.token, &context).await;
         let encrypted = self.run.retry.run("kms:Encrypt", is_transient, call).await?;

@@ -10,6 +10,7 @@ use super::*;
 use crate::label::{Kind, Label};
 use crate::plan::Why;
 use crate::world::{Fault, Known, World};
+use imprint_core::second::Second;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -46,7 +47,19 @@ async fn run_within(
     within: Option<Duration>,
 ) -> Result<Report, Error> {
     let seed = world.state.borrow().calls.len() as u64 + world.now().unix().unsigned_abs();
-    Run::new(config, ask, world.now(), within, fastrand::Rng::with_seed(seed)).rotate(world).await
+    run_of(config, ask, world, within, fastrand::Rng::with_seed(seed)).rotate(world).await
+}
+
+/// A run with a name of its own.
+fn run_of<'a>(
+    config: &'a Config,
+    ask: &'a Ask,
+    world: &World,
+    within: Option<Duration>,
+    mut random: fastrand::Rng,
+) -> Run<'a> {
+    let id = RunId::new(world.now(), random.u32(..));
+    Run::new(config, ask, &id, within, random)
 }
 
 fn due() -> Ask {

@@ -111,7 +111,8 @@ fn run(ask: &Ask, on: &Scripted) -> Result<Report, Error> {
     let config =
         Config::parse(CONFIG, &|path| Err(crate::config::Error::NoKey { login: path.display().to_string() }));
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(seal(&config.unwrap(), ask, on))
+    let id = RunId::new(on.now(), 1);
+    runtime.block_on(seal(&config.unwrap(), ask, &id, on))
 }
 
 #[test]

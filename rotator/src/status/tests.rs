@@ -5,6 +5,7 @@ use crate::effects;
 use crate::label::{Kind, Label};
 use crate::rotate::{Ask, Run};
 use crate::world::{Fault, World};
+use imprint_core::caller::RunId;
 use imprint_core::sealed::Binding;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -152,7 +153,8 @@ fn asked(change: impl Fn(&mut World)) -> (Vec<String>, Vec<Value>, Option<Class>
         let config = Config { concurrency: 1, ..config_of(&["web", "db"]) };
         let mut world = World::new(&config);
         let ask = Ask::default();
-        let run = Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(1));
+        let mut random = fastrand::Rng::with_seed(1);
+        let run = Run::new(&config, &ask, &RunId::new(world.now(), random.u32(..)), None, random);
         assert_eq!(run.rotate(&world).await.unwrap().class(), None);
         world.calls();
         change(&mut world);

@@ -1,9 +1,11 @@
 //! A small reader of the identity files and of secrets that shares no line with the agent: what it
 //! finds there, other clients find too.
 
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::conjur::Conjur;
 use imprint_core::door::{CaBundle, Door, Trust};
 use imprint_core::error::chain;
+use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey};
 use std::path::Path;
 use zeroize::Zeroizing;
@@ -40,7 +42,8 @@ pub fn secret(
         let door = Door::new(&Trust::Only(bundle)).map_err(|e| e.to_string())?;
         let place = url.parse().map_err(|e: imprint_core::name::Error| e.to_string())?;
         let name = account.parse().map_err(|e: imprint_core::name::Error| e.to_string())?;
-        let conjur = Conjur::new(door.clone(), place, name);
+        let caller = Caller::new("imprint-e2e/0.1.0", "client", &RunId::draw(Second::now()));
+        let conjur = Conjur::new(door.clone(), place, name, caller);
         let key = ApiKey::new(Zeroizing::new(key.to_owned())).map_err(|e| e.to_string())?;
         let session = conjur.authenticate(login, &key).await.map_err(|e| chain(&e))?;
         let at = format!("{url}/secrets/{account}/variable/{}", variable.replace('/', "%2F"));

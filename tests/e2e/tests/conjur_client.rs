@@ -1,5 +1,6 @@
 //! core's Conjur client against the stand-in, over TLS: the good path, each refusal, each fault.
 
+use imprint_core::caller::{Caller, RunId};
 use imprint_core::conjur::{Conjur, Error, Mint, Revoked, Role};
 use imprint_core::door::{CaBundle, Door, Trust};
 use imprint_core::error::chain;
@@ -26,7 +27,9 @@ fn stack() -> Stack {
 
 fn client(stack: &Stack, ca: &str) -> Conjur {
     let trust = Trust::Only(CaBundle::from_pem(ca).unwrap());
-    Conjur::new(Door::new(&trust).unwrap(), stack.conjur.url().parse().unwrap(), "demo".parse().unwrap())
+    let caller = Caller::new("imprint-e2e/0.1.0", "client", &RunId::draw(Second::now()));
+    let (url, account) = (stack.conjur.url().parse().unwrap(), "demo".parse().unwrap());
+    Conjur::new(Door::new(&trust).unwrap(), url, account, caller)
 }
 
 fn key(text: &str) -> ApiKey {

@@ -8,6 +8,7 @@
 )]
 
 mod ahead;
+mod audit;
 mod bad_config;
 mod bad_disk;
 mod bad_replies;

@@ -118,10 +118,11 @@ async fn server(
     let door = Door::to(url, &trust)?;
     let (health, date) = tokio::join!(
         async {
-            let conjur = Conjur::new(Door::to(url, &trust)?, url.clone(), config.account.clone());
+            let (door, account) = (Door::to(url, &trust)?, config.account.clone());
+            let conjur = Conjur::new(door, url.clone(), account, on.caller().clone());
             Ok::<_, effects::Error>(time.limit(conjur.health(), conjur_trouble).await)
         },
-        date(&door, url, time)
+        date(&door, url, on.caller(), time)
     );
     seen.server.health = health?;
     seen.date = date;

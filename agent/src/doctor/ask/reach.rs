@@ -2,6 +2,7 @@
 
 use super::super::found::Date;
 use super::Time;
+use imprint_core::caller::Caller;
 use imprint_core::door::Door;
 use imprint_core::name::ApplianceUrl;
 use imprint_core::second::Second;
@@ -73,8 +74,10 @@ pub(super) fn source_to(server: &SocketAddr) -> Option<IpAddr> {
 }
 
 /// What a server says of the time, in the head of whatever it answers.
-pub(super) async fn date(door: &Door, url: &ApplianceUrl, time: Time) -> Option<Date> {
-    let reply = timeout_at(time.end(), door.client().get(format!("{url}/")).send()).await.ok()?.ok()?;
+pub(super) async fn date(door: &Door, url: &ApplianceUrl, caller: &Caller, time: Time) -> Option<Date> {
+    let request =
+        door.client().get(format!("{url}/")).header(reqwest::header::USER_AGENT, caller.user_agent());
+    let reply = timeout_at(time.end(), request.send()).await.ok()?.ok()?;
     let said = http_date(reply.headers().get(reqwest::header::DATE)?.to_str().ok()?)?;
     let host = host_and_port(url.as_str()).map(|(host, _)| host)?;
     Some(Date { server: host, said, own: Second::now() })

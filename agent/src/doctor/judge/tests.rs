@@ -51,11 +51,17 @@ fn machine() -> Machine {
     }
 }
 
+/// A run of the program.
+fn attempt() -> imprint_core::caller::RunId {
+    imprint_core::caller::RunId::new(at(NOW), 1)
+}
+
 /// Servers that are all well.
 fn servers() -> Servers {
     let facts = Facts {
         account_id: Some("123456789012".to_owned()),
         hostname: None,
+        image_id: None,
         instance_id: HERE.parse().unwrap(),
         private_ip: Some("10.0.0.5".parse().unwrap()),
         region: Some("eu-west-1".to_owned()),
@@ -408,7 +414,7 @@ fn what_earlier_runs_left() {
     use crate::state::{Failure, State};
     let host = "app/hosts/i-1".parse().unwrap();
     let made_for = crate::enroll::made_for(&config(""));
-    let mut state = State::enrolling(&HERE.parse().unwrap(), &host, made_for, at(NOW));
+    let mut state = State::enrolling(&HERE.parse().unwrap(), &host, made_for, &attempt(), at(NOW));
     state.phase = crate::state::Phase::Enrolled;
     let with = |state: &State| {
         let mut changed = machine();
@@ -420,7 +426,8 @@ fn what_earlier_runs_left() {
     check(&with(&state), &servers(), &[("last-verify", Outcome::Warning)]);
     state.last_verify = Some(Verified { at: at(NOW), outcome: "ok".to_owned() });
     let what = format!("Conjur does not take the token {}: redeem: 401", binding().fingerprint);
-    state.last_failure = Some(Failure { at: at(NOW), class: "refused".to_owned(), what, hint: None });
+    state.last_failure =
+        Some(Failure { at: at(NOW), class: "refused".to_owned(), what, hint: None, attempt_id: None });
     check(&with(&state), &servers(), &[("last-failure", Outcome::Warning)]);
     let hint = |checks: Vec<Check>| checks.into_iter().next_back().unwrap().hint.unwrap();
     assert!(hint(judged(&with(&state), &servers())).contains("the most likely first: it is still published"));

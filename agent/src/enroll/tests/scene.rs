@@ -6,6 +6,7 @@ use crate::config::{Kms, S3};
 use crate::effects::{self, At};
 use crate::facts::{Facts, Needs};
 use imprint_core::aws;
+use imprint_core::caller::RunId;
 use imprint_core::conjur::{self, Health, Redeemed, Role};
 use imprint_core::door::CaBundle;
 use imprint_core::error::chain;
@@ -49,6 +50,11 @@ pub(crate) struct Scene {
     pub(super) is_enterprise: Cell<bool>,
     pub(super) wishes: Cell<Wishes>,
     pub(super) now: Cell<Second>,
+    pub(super) attempt: RunId,
+    /// Whether its metadata service tells account, region and image.
+    pub(super) is_on_ec2: Cell<bool>,
+    /// Of the last redeem.
+    pub(super) annotations: RefCell<BTreeMap<String, String>>,
 }
 
 impl Scene {
@@ -86,6 +92,9 @@ impl Scene {
             is_enterprise: Cell::new(false),
             wishes: Cell::default(),
             now: Cell::new(NOW.parse().unwrap()),
+            attempt: RunId::new(Second::from_unix(0), 1),
+            is_on_ec2: Cell::new(true),
+            annotations: RefCell::default(),
         };
         scene.firmware(HERE);
         scene.publish(|_| {});
@@ -288,6 +297,10 @@ impl Effects for Scene {
         self.now.get()
     }
 
+    fn attempt(&self) -> &RunId {
+        &self.attempt
+    }
+
     async fn open_ahead(&self) {
         self.opened.set(self.opened.get() + 1);
     }
@@ -296,12 +309,14 @@ impl Effects for Scene {
         // As every answer from outside takes its time.
         tokio::task::yield_now().await;
         self.call("facts")?;
+        let of_ec2 = |text: &str| self.is_on_ec2.get().then(|| text.to_owned());
         Ok(Facts {
-            account_id: Some("123456789012".to_owned()),
+            account_id: of_ec2("123456789012"),
             hostname: needs.hostname.then(|| "web-1".to_owned()),
+            image_id: of_ec2("ami-0fedcba9876543210"),
             instance_id: self.instance.borrow().parse().unwrap(),
             private_ip: Some("10.0.0.5".parse().unwrap()),
-            region: Some("eu-west-1".to_owned()),
+            region: of_ec2("eu-west-1"),
             tags: needs.tags.iter().map(|tag| (tag.clone(), "a b".to_owned())).collect(),
         })
     }
@@ -330,8 +345,9 @@ impl Effects for Scene {
         &self,
         token: &Token,
         host: &HostId,
-        _: &BTreeMap<String, String>,
+        annotations: &BTreeMap<String, String>,
     ) -> Result<Redeemed, effects::Error> {
+        self.annotations.replace(annotations.clone());
         assert_eq!(token.expose(), *self.token.borrow());
         let asked = self.call("redeem");
         if let Err(effects::Error::Conjur(error)) = &asked

@@ -7,6 +7,7 @@ use crate::effects::{self, At};
 use crate::facts::{Facts, Needs};
 use imprint_core::Class;
 use imprint_core::aws;
+use imprint_core::caller::RunId;
 use imprint_core::conjur::{self, Health, Redeemed};
 use imprint_core::sealed::{Binding, SealedToken};
 use imprint_core::second::Second;
@@ -192,6 +193,9 @@ fn a_token_that_was_replaced_is_fetched_again() {
     impl Effects for Rotating<'_> {
         fn now(&self) -> Second {
             self.0.now()
+        }
+        fn attempt(&self) -> &RunId {
+            self.0.attempt()
         }
         async fn open_ahead(&self) {}
         async fn facts(&self, needs: &Needs) -> Result<Facts, effects::Error> {

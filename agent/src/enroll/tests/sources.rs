@@ -189,3 +189,39 @@ fn client_data_opens_it_or_says_why_not() {
         place("ami-0fedcba9876543210", &|scene| scene.publish(|b| b.expires_at = NOW.parse().unwrap()));
     scene.fails(Class::Absent, "expired");
 }
+
+#[test]
+fn the_host_tells_what_is_known_of_its_making() {
+    let told = |scene: &Scene| -> Vec<String> {
+        scene.run().unwrap();
+        scene.annotations.borrow().iter().map(|(name, value)| format!("{name}={value}")).collect()
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let mut scene = Scene::new();
+    scene.config.annotations.insert("team".to_owned(), "of {region}".parse().unwrap());
+    let fingerprint = Token::new(Zeroizing::new(scene.token.borrow().clone())).unwrap().fingerprint();
+    let (attempt, here) = (scene.attempt.clone(), scene.instance.borrow().clone());
+    assert_eq!(
+        told(&scene),
+        [
+            "imprint/account-id=123456789012".to_owned(),
+            format!("imprint/agent-version={version}"),
+            format!("imprint/attempt-id={attempt}"),
+            "imprint/image-id=ami-0fedcba9876543210".to_owned(),
+            format!("imprint/instance-id={here}"),
+            "imprint/region=eu-west-1".to_owned(),
+            "imprint/rotation-id=r-1".to_owned(),
+            format!("imprint/token={fingerprint}"),
+            "team=of eu-west-1".to_owned(),
+        ]
+    );
+    // A machine off EC2, with a token that came in clear: what is not known is not there.
+    let mut scene = given(scene.token.borrow().as_bytes());
+    scene.config.host_id = "app/hosts/{instance_id}".parse().unwrap();
+    scene.is_on_ec2.set(false);
+    let names: Vec<String> = told(&scene).iter().map(|it| it.split('=').next().unwrap().to_owned()).collect();
+    assert_eq!(
+        names,
+        ["agent-version", "attempt-id", "instance-id", "token"].map(|it| format!("imprint/{it}"))
+    );
+}

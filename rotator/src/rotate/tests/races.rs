@@ -9,8 +9,8 @@ fn two_runs_at_once_publish_one_token_and_revoke_the_other() {
         let world = World::new(&config);
         for ask in [due(), asked()] {
             let (one, two) = (
-                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(1)),
-                Run::new(&config, &ask, world.now(), None, fastrand::Rng::with_seed(2)),
+                run_of(&config, &ask, &world, None, fastrand::Rng::with_seed(1)),
+                run_of(&config, &ask, &world, None, fastrand::Rng::with_seed(2)),
             );
             let before = world.state.borrow().tokens.len();
             let (one, two) = futures_util::future::join(one.rotate(&world), two.rotate(&world)).await;

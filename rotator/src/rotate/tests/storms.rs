@@ -98,7 +98,7 @@ async fn weather(seed: u64, with_incidents: bool) -> [usize; 2] {
             let (config, world) = (&config, &world);
             async move {
                 tokio::time::sleep(late).await;
-                let run = Run::new(config, &ask, world.now(), None, random);
+                let run = run_of(config, &ask, world, None, random);
                 let cut = if calm { HOUR } else { cut };
                 tokio::time::timeout(cut, run.rotate(world)).await
             }
