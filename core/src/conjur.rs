@@ -10,6 +10,7 @@
 
 mod error;
 mod health;
+mod listing;
 pub mod reply;
 mod wire;
 
@@ -163,17 +164,6 @@ impl Conjur {
         let reply =
             self.send("mint", Method::POST, "/host_factory_tokens", Some(session(with)), body).await?;
         reply.expect(200)?.minted(ask)
-    }
-
-    /// `GET /resources/{account}/host_factory`: every factory that the caller has any privilege on,
-    /// with its tokens in clear.
-    ///
-    /// # Errors
-    /// See [`Error`]; also when a full page of 1,000 came back, which would mean that some are missing.
-    pub async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error> {
-        let path = format!("/resources/{}/host_factory", self.account);
-        let reply = self.send("list_factories", Method::GET, &path, Some(session(with)), Body::None).await?;
-        reply.expect(200)?.factories(&self.account)
     }
 
     /// `DELETE /host_factory_tokens/{token}`: needs `update` on the factory.

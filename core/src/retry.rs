@@ -8,6 +8,7 @@
 
 use crate::error::{Classified, chain};
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -32,7 +33,7 @@ const WIDENS: u32 = 4;
 pub struct Retry {
     start: Instant,
     deadline: Instant,
-    repeats: Cell<u32>,
+    repeats: Rc<Cell<u32>>,
     pushbacks: Cell<u32>,
     random: RefCell<fastrand::Rng>,
 }
@@ -50,8 +51,17 @@ impl Retry {
         // A deadline beyond what the clock can say is as good as a year away.
         let start = Instant::now();
         let deadline = start.checked_add(within).unwrap_or(start + Duration::from_secs(31_536_000));
-        let (repeats, pushbacks, random) = (Cell::new(repeats), Cell::new(0), RefCell::new(random));
-        Self { start, deadline, repeats, pushbacks, random }
+        let (pushbacks, random) = (Cell::new(0), RefCell::new(random));
+        Self { start, deadline, repeats: Rc::new(Cell::new(repeats)), pushbacks, random }
+    }
+
+    /// For one of several pieces of work in this run: it ends `within` from now, and with the run at the
+    /// latest; its repeats count in the run's budget.
+    #[must_use]
+    pub fn part(&self, within: Duration) -> Self {
+        let random = self.random.borrow_mut().fork();
+        let part = Self::with_random(within.min(self.remaining()), 0, random);
+        Self { repeats: Rc::clone(&self.repeats), ..part }
     }
 
     /// What is left until the deadline.

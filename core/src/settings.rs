@@ -70,7 +70,8 @@ pub fn read<T>(text: &str, take: impl FnOnce(&mut Table<'_>) -> Option<T>) -> Re
         return alone(format!("it has {} bytes; at most {LARGEST} are read", text.len()));
     }
     let (root, syntax) = DeTable::parse_recoverable(text);
-    let notes = Notes { text, found: RefCell::default(), broken: BTreeSet::new() };
+    let lines = text.match_indices('\n').map(|(at, _)| at + 1).collect();
+    let notes = Notes { lines, found: RefCell::default(), broken: BTreeSet::new() };
     let mut faults = BTreeMap::new();
     for error in syntax {
         // One line often breaks in several ways: the first is the cause.
@@ -101,19 +102,20 @@ pub struct Table<'a> {
     path: String,
     asked: BTreeSet<&'static str>,
     refused: Cell<bool>,
-    notes: &'a Notes<'a>,
+    notes: &'a Notes,
 }
 
-struct Notes<'a> {
-    text: &'a str,
+struct Notes {
+    /// Where each line but the first begins.
+    lines: Vec<usize>,
     found: RefCell<Vec<Problem>>,
     /// Lines that are not TOML: what they seem to say is not judged, nor what the file seems to lack.
     broken: BTreeSet<usize>,
 }
 
-impl Notes<'_> {
+impl Notes {
     fn line(&self, span: &Range<usize>) -> usize {
-        1 + self.text.as_bytes().iter().take(span.start).filter(|b| **b == b'\n').count()
+        1 + self.lines.partition_point(|begins| *begins <= span.start)
     }
 
     fn note(&self, line: Option<usize>, text: String) {
@@ -124,7 +126,7 @@ impl Notes<'_> {
 }
 
 impl<'a> Table<'a> {
-    fn new(values: Option<&'a DeTable<'a>>, line: Option<usize>, path: String, notes: &'a Notes<'a>) -> Self {
+    fn new(values: Option<&'a DeTable<'a>>, line: Option<usize>, path: String, notes: &'a Notes) -> Self {
         Self { values, line, path, asked: BTreeSet::new(), refused: Cell::new(false), notes }
     }
 

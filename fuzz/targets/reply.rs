@@ -25,7 +25,13 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!((minted[0].expires_at, &minted[0].cidr), (expires_at, &cidr));
         }
     }
-    taken(reply().factories(&"myorg".parse().expect("an account")));
+    let account = "myorg".parse().expect("an account");
+    if let Some(page) = taken(reply().factories(&account, 100, |_| true)) {
+        assert!(page.factories.len() <= page.rows && page.rows <= 100);
+    }
+    if let Some(one) = taken(reply().factory(&account, &factory)) {
+        assert_eq!(one.id, factory);
+    }
     taken(reply().redeemed());
     taken(reply().api_key());
     taken(reply().health());

@@ -7,9 +7,10 @@ use imprint_core::caller::Caller;
 use imprint_core::conjur::{self, Conjur, Factory, Mint, Minted, Revoked};
 use imprint_core::door::{self, Door, Trust};
 use imprint_core::error::{Class, Classified};
+use imprint_core::name::FactoryId;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, Token};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -27,8 +28,11 @@ pub trait Effects {
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error>;
     /// Conjur: the login itself.
     async fn authenticate(&self) -> Result<AccessToken, Error>;
-    /// Conjur: any privilege on a factory shows it with its tokens.
+    /// Conjur: any privilege on a factory shows it with its tokens. Of the configuration's factories, those
+    /// that the pages show; one that is not among them may be there all the same.
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error>;
+    /// Conjur: the same of one factory; `None` when there is none, or no privilege on it.
+    async fn show_factory(&self, with: &AccessToken, id: &FactoryId) -> Result<Option<Factory>, Error>;
     /// Conjur: `execute` on the factory.
     async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error>;
     /// Conjur: `update` on the factory.
@@ -198,7 +202,12 @@ impl Effects for Real {
     }
 
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error> {
-        Ok(self.conjur.list_factories(with).await?)
+        let ours: BTreeSet<&FactoryId> = self.config.factories.iter().map(|factory| &factory.id).collect();
+        Ok(self.conjur.list_factories(with, |id| ours.contains(id)).await?)
+    }
+
+    async fn show_factory(&self, with: &AccessToken, id: &FactoryId) -> Result<Option<Factory>, Error> {
+        Ok(self.conjur.factory(with, id).await?)
     }
 
     async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error> {

@@ -2,7 +2,7 @@
 //!
 //! One factory's failure never stops the others. The story of one factory is in `factory`, the
 //! put and the read back in `publish`, what is deleted afterwards in `sweep`, the end of an incident
-//! in `incident`, the shared login in `session`, what comes out in `report`.
+//! in `incident`, whose turn it is in `turns`, the shared login in `session`, what comes out in `report`.
 
 mod factory;
 mod incident;
@@ -10,6 +10,7 @@ mod publish;
 mod report;
 mod session;
 mod sweep;
+mod turns;
 
 pub use report::{Done, Outcome, Report, Swept, worst};
 
@@ -21,11 +22,12 @@ use imprint_core::error::{Class, Classified};
 use imprint_core::name::FactoryId;
 use imprint_core::retry::Retry;
 use imprint_core::sealed;
-use imprint_core::token::Fingerprint;
+use imprint_core::token::{AccessToken, Fingerprint};
 use session::Session;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use turns::Tokens;
 
 /// From the mint to the end of the put, when each call takes as long as its client allows: 30 s at
 /// Conjur, 20 s each at KMS and S3. A run that is ended from outside begins no factory and repeats no
@@ -252,28 +254,36 @@ impl<'a> Run<'a> {
             return Err(Error::MayNotRevoke);
         }
         let session = Session::open(on, &self.retry).await?;
-        // Reading is neutral.
-        let listed = session
-            .with("list host factories", is_transient, async |with| on.list_factories(with).await)
-            .await?;
-        let listed: BTreeMap<_, _> = listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect();
-        let part = |factory| factory::Part { run: self, on, session: &session, factory };
-        let mut outcomes: Vec<(usize, Outcome)> = stream::iter(chosen.iter().enumerate())
-            .map(async |(at, factory)| {
-                let outcome = part(factory).rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
+        let listed = list(on, &session, &self.retry).await?;
+        let turns = turns::by_urgency(chosen.clone(), &listed, self.config.deployment, on.now());
+        let waiting = Cell::new(turns.len());
+        let part = |factory, retry| factory::Part { run: self, on, session: &session, factory, retry };
+        let outcomes: Vec<Outcome> = stream::iter(turns)
+            .map(async |factory| {
+                // Its share is counted when its turn has come.
+                let retry = self.retry.part(self.share(waiting.replace(waiting.get() - 1)));
+                let outcome = part(factory, retry).rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
                 outcome.log(self.id.as_str());
-                (at, outcome)
+                outcome
             })
             .buffer_unordered(self.config.concurrency)
             .collect()
             .await;
-        outcomes.sort_by_key(|(at, _)| *at);
-        let mut factories: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        let mut outcomes: BTreeMap<_, _> =
+            outcomes.into_iter().map(|outcome| (outcome.factory.clone(), outcome)).collect();
+        let mut factories: Vec<Outcome> =
+            chosen.iter().filter_map(|factory| outcomes.remove(&factory.id)).collect();
         if self.ask.revoke_superseded {
-            let parts = chosen.into_iter().map(part).collect();
+            let retry = || self.retry.part(self.share(chosen.len()));
+            let parts = chosen.iter().map(|factory| part(factory, retry())).collect();
             factories = incident::revoke_superseded(&session, parts, factories).await;
         }
         Ok(Report { rotation_id: self.id.to_string(), factories })
+    }
+
+    /// How long one of so many factories may repeat what fails.
+    fn share(&self, waiting: usize) -> Duration {
+        turns::share(self.retry.remaining(), self.config.concurrency, waiting)
     }
 
     /// Whether there is no time to mint, seal and publish any more.
@@ -294,6 +304,13 @@ pub(crate) fn chosen<'a>(config: &'a Config, ids: &[FactoryId]) -> Result<Vec<&'
     }
     let wanted = |factory: &&Factory| ids.is_empty() || ids.contains(&factory.id);
     Ok(config.factories.iter().filter(wanted).collect())
+}
+
+/// The configuration's factories as Conjur lists them: reading is neutral.
+async fn list<E: Effects>(on: &E, session: &Session<'_, E>, retry: &Retry) -> Result<Tokens, effects::Error> {
+    let call = async |with: &AccessToken| on.list_factories(with).await;
+    let listed = session.with(retry, "list host factories", is_transient, call).await?;
+    Ok(listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect())
 }
 
 /// Whether a call that may be repeated without harm is worth repeating.

@@ -65,6 +65,10 @@ impl<'a> Survey<'a> {
             factories.into_iter().map(|factory| (factory, listed.remove(&factory.id))).collect();
         let factories = stream::iter(parts)
             .map(async |(factory, tokens)| {
+                let tokens = match tokens {
+                    Some(tokens) => Ok(tokens),
+                    None => shown(config, on, with, factory).await,
+                };
                 let published = published(config, on, factory).await;
                 surveyed(config, factory, published, tokens, now, asked)
             })
@@ -88,6 +92,17 @@ impl Surveyed<'_> {
     }
 }
 
+/// The tokens of a factory that no page showed: it may have moved from one to another while they were read.
+async fn shown(
+    config: &Config,
+    on: &impl Effects,
+    with: &AccessToken,
+    factory: &Factory,
+) -> Result<Vec<Minted>, Error> {
+    let unseen = || Error::Unseen { factory: factory.id.clone(), login: config.login.clone() };
+    on.show_factory(with, &factory.id).await?.map(|factory| factory.tokens).ok_or_else(unseen)
+}
+
 async fn published(
     config: &Config,
     on: &impl Effects,
@@ -106,13 +121,13 @@ fn surveyed<'a>(
     config: &Config,
     factory: &'a Factory,
     published: Result<Option<Result<Binding, sealed::Error>>, Error>,
-    tokens: Option<Vec<Minted>>,
+    tokens: Result<Vec<Minted>, Error>,
     now: Second,
     asked: bool,
 ) -> Surveyed<'a> {
-    let Some(tokens) = tokens else {
-        let unseen = Error::Unseen { factory: factory.id.clone(), login: config.login.clone() };
-        return Surveyed { factory, published, tokens: Err(unseen), plan: None };
+    let tokens = match tokens {
+        Ok(tokens) => tokens,
+        Err(error) => return Surveyed { factory, published, tokens: Err(error), plan: None },
     };
     let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
     let wanted = wanted(config, factory, now);

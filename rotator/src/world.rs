@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::effects::{Context, Effects, Error};
 use imprint_core::aws::{self, ETag, Encrypted, Object, Only};
 use imprint_core::conjur::{self, Factory, Mint, Minted, Revoked};
+use imprint_core::name::FactoryId;
 use imprint_core::sealed::SealedToken;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, Token};
@@ -42,6 +43,8 @@ pub(crate) struct Known {
 #[derive(Clone, Default)]
 pub(crate) struct State {
     pub(crate) factories: Vec<String>,
+    /// Those that a listing misses, since the rows moved between two pages.
+    pub(crate) off_the_pages: Vec<String>,
     pub(crate) tokens: Vec<Known>,
     pub(crate) objects: BTreeMap<String, (Vec<u8>, u32)>,
     pub(crate) sealed: Vec<(Vec<u8>, Context)>,
@@ -63,6 +66,8 @@ pub(crate) struct World {
     pub(crate) state: RefCell<State>,
     /// Whether, and how, the call of this number (from 1) and name fails.
     pub(crate) fault: Script,
+    /// Factories for which Conjur is always too busy to mint.
+    pub(crate) busy: Vec<String>,
     /// What somebody else does just before the call of this number.
     pub(crate) meanwhile: Option<(usize, Change)>,
     /// How long a call takes until it is carried out, and from then to its reply.
@@ -84,6 +89,7 @@ impl World {
         Self {
             state: RefCell::new(State { factories, ..State::default() }),
             fault: Box::new(|_, _| None),
+            busy: Vec::new(),
             meanwhile: None,
             pace: Box::new(|| [Duration::ZERO; 2]),
             late: None,
@@ -286,13 +292,27 @@ impl Effects for World {
     async fn list_factories(&self, _: &AccessToken) -> Result<Vec<Factory>, Error> {
         self.call("list_factories", |state| {
             let of = |id: &String| state.tokens.iter().filter(|t| t.factory == *id).map(token).collect();
-            Ok(state.factories.iter().map(|id| Factory { id: id.parse().unwrap(), tokens: of(id) }).collect())
+            let listed = state.factories.iter().filter(|id| !state.off_the_pages.contains(id));
+            Ok(listed.map(|id| Factory { id: id.parse().unwrap(), tokens: of(id) }).collect())
+        })
+        .await
+    }
+
+    async fn show_factory(&self, _: &AccessToken, id: &FactoryId) -> Result<Option<Factory>, Error> {
+        self.call("show_factory", |state| {
+            let of = state.tokens.iter().filter(|t| t.factory == id.as_str()).map(token).collect();
+            let known = state.factories.iter().any(|known| known == id.as_str());
+            Ok(known.then(|| Factory { id: id.clone(), tokens: of }))
         })
         .await
     }
 
     async fn mint(&self, _: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error> {
+        let is_busy = self.busy.iter().any(|id| id == ask.factory.as_str());
         self.call("mint", |state| {
+            if is_busy {
+                return Err(error("mint", Fault::NotDone));
+            }
             state.minted += 1;
             let known = Known {
                 factory: ask.factory.to_string(),

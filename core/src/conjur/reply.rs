@@ -2,7 +2,7 @@
 //! and fuzzed. No error holds a part of the body.
 
 use super::{Error, Factory, Mint, Minted, Redeemed};
-use crate::name::Account;
+use crate::name::{Account, FactoryId, full_id};
 use crate::second::Second;
 use crate::token::{AccessToken, ApiKey, Token};
 use ipnet::IpNet;
@@ -12,8 +12,15 @@ use std::net::IpAddr;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
-/// `GET /resources/...` gives at most this many without saying that there are more.
-const PAGE: usize = 1000;
+/// A page of factories.
+pub struct Page {
+    /// How many rows it has, named here or not.
+    pub rows: usize,
+    /// The full id of its first row.
+    pub first: Option<String>,
+    /// Those that were wanted and can be read.
+    pub factories: Vec<Factory>,
+}
 
 /// A whole answer, its body already capped.
 pub struct Reply {
@@ -110,24 +117,48 @@ impl Reply {
         Ok(tokens)
     }
 
-    /// Of a list: the account's factories that ours can name.
+    /// Of a page of at most so many rows: the account's factories that are wanted. One whose tokens
+    /// cannot be read is left out.
+    ///
+    /// # Errors
+    /// When it is no such page.
+    pub fn factories(
+        &self,
+        account: &Account,
+        most: usize,
+        wanted: impl Fn(&FactoryId) -> bool,
+    ) -> Result<Page, Error> {
+        let listed: Vec<FactoryRow> = self.json()?;
+        let rows = listed.len();
+        if rows > most {
+            return Err(self.unexpected(format!("has {rows} factories; at most {most} were asked for")));
+        }
+        let first = listed.first().map(|row| row.id.clone());
+        let own = full_id(account, "host_factory", "");
+        let mut factories = Vec::new();
+        for row in listed {
+            // A factory with an id that ours cannot have is nobody that we serve.
+            let Some(Ok(id)) = row.id.strip_prefix(&own).map(str::parse) else { continue };
+            if wanted(&id)
+                && let Ok(tokens) = row.tokens.into_iter().map(|row| self.token(row)).collect()
+            {
+                factories.push(Factory { id, tokens });
+            }
+        }
+        Ok(Page { rows, first, factories })
+    }
+
+    /// Of one factory: that one.
     ///
     /// # Errors
     /// When it is not.
-    pub fn factories(&self, account: &Account) -> Result<Vec<Factory>, Error> {
-        let rows: Vec<FactoryRow> = self.json()?;
-        if rows.len() >= PAGE {
-            return Err(self.unexpected(format!("has {PAGE} factories, a full page: some would be missing")));
+    pub fn factory(&self, account: &Account, id: &FactoryId) -> Result<Factory, Error> {
+        let row: FactoryRow = self.json()?;
+        if row.id != full_id(account, "host_factory", id.as_str()) {
+            return Err(self.unexpected(format!("is not about host factory {id}")));
         }
-        let own = format!("{account}:host_factory:");
-        let mut factories = Vec::with_capacity(rows.len());
-        for row in rows {
-            // A factory with an id that ours cannot have is nobody that we serve.
-            let Some(Ok(id)) = row.id.strip_prefix(&own).map(str::parse) else { continue };
-            let tokens = row.tokens.into_iter().map(|row| self.token(row)).collect::<Result<_, _>>()?;
-            factories.push(Factory { id, tokens });
-        }
-        Ok(factories)
+        let tokens = row.tokens.into_iter().map(|row| self.token(row)).collect::<Result<_, _>>()?;
+        Ok(Factory { id: id.clone(), tokens })
     }
 
     /// Of a redeem: the host and its key.
@@ -297,13 +328,42 @@ mod tests {
             row("other:host_factory:x"),
             row("dev:host_factory:a b")
         );
-        let factories = reply(200, &body).factories(&account).unwrap_or_else(|e| panic!("{e}"));
-        let seen: Vec<_> = factories.iter().map(|f| (f.id.as_str(), f.tokens.len())).collect();
-        assert_eq!(seen, [("app/web", 1)]);
+        let read = |body: &str, most, wanted: &str| {
+            reply(200, body).factories(&account, most, |id| wanted.is_empty() || id.as_str() == wanted)
+        };
+        let check = |body: &str, wanted: &str, rows, seen: &[(&str, usize)]| {
+            let page = read(body, 3, wanted).unwrap_or_else(|e| panic!("{e}"));
+            let found: Vec<_> = page.factories.iter().map(|f| (f.id.as_str(), f.tokens.len())).collect();
+            assert_eq!((page.rows, found.as_slice()), (rows, seen));
+        };
+        check(&body, "", 3, &[("app/web", 1)]);
+        check(&body, "app/db", 3, &[]);
+        check("[]", "", 0, &[]);
+        // One that cannot be read does not stand in the way of the others.
+        let (web, db) = (row("dev:host_factory:web"), row("dev:host_factory:db"));
+        for broken in [db.replace(TOKEN, "SECRET x"), db.replace("10:00", "soon"), db.replace("/32", "/33")] {
+            check(&format!("[{web},{broken}]"), "", 2, &[("web", 1)]);
+            let db = "db".parse().unwrap();
+            assert!(reply(200, &broken).factory(&account, &db).is_err());
+        }
+        refused(read(&format!("[{web},{web},{web},{web}]"), 3, ""), "has 4 factories; at most 3 were");
+        refused(read("<html>", 3, ""), "not the JSON");
+        refused(read("{}", 3, ""), "not the JSON");
+        refused(read(r#"[{"id":7}]"#, 3, ""), "not the JSON");
+    }
 
-        let page = vec![row("dev:host_factory:x"); PAGE].join(",");
-        refused(reply(200, &format!("[{page}]")).factories(&account), "full page");
-        refused(reply(200, "<html>").factories(&account), "not the JSON");
+    #[test]
+    fn one_factory() {
+        let (account, id) = ("dev".parse().unwrap(), "app/web".parse().unwrap());
+        let body = format!(
+            r#"{{"id":"dev:host_factory:app/web","tokens":[{{"expiration":"2026-11-22T10:00:00Z","token":"{TOKEN}"}}]}}"#
+        );
+        let read = |body: &str| reply(200, body).factory(&account, &id);
+        assert_eq!(read(&body).map_err(|e| e.to_string()).map(|f| f.tokens.len()), Ok(1));
+        refused(read(&body.replace("app/web", "app/db")), "is not about host factory app/web");
+        refused(read(&body.replace(TOKEN, "SECRET x")), "token has");
+        refused(read("[]"), "not the JSON");
+        refused(read("null"), "not the JSON");
     }
 
     #[test]

@@ -20,8 +20,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer of a call about one thing.
 const LARGEST: usize = 64 * 1024;
 
-/// The largest list of factories: a thousand of them with a few tokens each take about 1 MiB.
-const LARGEST_LIST: usize = 16 * 1024 * 1024;
+/// The largest page of factories, and the largest single one: some 16,000 tokens.
+const LARGEST_PAGE: usize = 4 * 1024 * 1024;
 
 /// Everything but RFC 3986's unreserved characters. Not `application/x-www-form-urlencoded`'s set:
 /// Conjur does not read `+` as a space in a path.
@@ -134,7 +134,10 @@ impl Conjur {
             }
         };
         let mut response = request.send().await.map_err(broken)?;
-        let most = if operation == "list_factories" { LARGEST_LIST } else { LARGEST };
+        let most = match operation {
+            "list_factories" | "show_factory" => LARGEST_PAGE,
+            _ => LARGEST,
+        };
         let mut text = Zeroizing::new(Vec::new());
         while let Some(part) = response.chunk().await.map_err(broken)? {
             if text.len() + part.len() > most {

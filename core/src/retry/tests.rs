@@ -61,6 +61,21 @@ fn stops_at_the_budget_at_the_deadline_and_at_a_no() {
 }
 
 #[test]
+fn a_part_ends_before_the_run_and_spends_its_budget() {
+    let seconds = Duration::from_secs;
+    let part = || Retry::new(HOUR, u32::MAX).part(seconds(30));
+    let (calls, ok, took) = check(part, 9999, TRANSIENT);
+    assert!(!ok && calls > 2 && took <= seconds(30), "{calls} {took:?}");
+    let (_, ok, took) = check(|| Retry::new(seconds(10), u32::MAX).part(HOUR), 9999, TRANSIENT);
+    assert!(!ok && took <= seconds(10), "{took:?}");
+    let run = Retry::new(HOUR, 5);
+    for wanted in [4, 3, 1] {
+        let (calls, ok, _) = check(|| run.part(HOUR), 3, TRANSIENT);
+        assert_eq!((calls, ok), (wanted, wanted == 4));
+    }
+}
+
+#[test]
 fn pauses_are_spread_bounded_and_as_long_as_the_server_asked() {
     let pauses: Vec<Duration> =
         (0..200).map(|i| Retry::new(HOUR, 1).back_off(i % 40 + 1, MOST, None)).collect();

@@ -222,3 +222,14 @@ fn where_the_key_comes_from() {
     std::fs::write(&in_file, "").unwrap();
     check(true, KEY, Err("has 0 bytes"));
 }
+
+#[test]
+fn so_many_factories_and_no_more() {
+    let with = |count: usize| {
+        let more = (1..count).map(|at| format!("[[factory]]\nid = \"f{at}\"\nhosts_branch = \"h\"\n"));
+        Config::parse(&(GOOD.to_owned() + &more.collect::<String>()), &|_| Ok(Zeroizing::default()))
+    };
+    assert_eq!(with(2500).unwrap().factories.len(), 2500);
+    let text = with(2501).unwrap_err().to_string();
+    assert!(text.contains("factory: there are 2501; at most 2500 are taken"), "{text}");
+}

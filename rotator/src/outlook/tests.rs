@@ -114,7 +114,7 @@ fn what_is_not_known_is_told_and_stops_no_other() {
         let config = config();
         let mut world = due(&config).await;
         world.state.borrow_mut().factories.retain(|id| id != "web");
-        world.fault = Box::new(|n, _| (n == 4).then_some(Fault::Refused));
+        world.fault = Box::new(|n, _| (n == 5).then_some(Fault::Refused));
         let outlook = Outlook::ask(&config, &[], false, &world).await.unwrap();
         assert_eq!(outlook.class(), Some(Class::Refused));
         let (text, json) = (outlook.to_string(), outlook.to_json());

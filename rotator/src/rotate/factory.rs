@@ -13,8 +13,9 @@ use crate::label::{Kind, Label};
 use crate::plan::{Facts, Listed, Plan, Published, Step, Why, plan, wanted};
 use imprint_core::aws::Only;
 use imprint_core::conjur::{Mint, Minted};
+use imprint_core::retry::Retry;
 use imprint_core::sealed::{SealedToken, layer_key};
-use imprint_core::token::Fingerprint;
+use imprint_core::token::{AccessToken, Fingerprint};
 use std::cell::{Cell, RefCell};
 
 /// After so many mints of unknown outcome a factory is left to the next run.
@@ -25,6 +26,8 @@ pub(super) struct Part<'a, E> {
     pub(super) on: &'a E,
     pub(super) session: &'a Session<'a, E>,
     pub(super) factory: &'a Factory,
+    /// This factory's part of the run's.
+    pub(super) retry: Retry,
 }
 
 /// What lies under the factory's key, and under which condition it may be replaced.
@@ -36,6 +39,23 @@ pub(super) struct Found {
     pub(super) sure: bool,
 }
 
+/// A factory's tokens at Conjur.
+pub(super) enum Known<'t> {
+    /// From the pages.
+    Listed(&'t [Minted]),
+    /// From asking for this factory alone.
+    Shown(Vec<Minted>),
+}
+
+impl AsRef<[Minted]> for Known<'_> {
+    fn as_ref(&self) -> &[Minted] {
+        match self {
+            Self::Listed(tokens) => tokens,
+            Self::Shown(tokens) => tokens,
+        }
+    }
+}
+
 pub(super) type Notes = RefCell<Vec<String>>;
 
 impl<E: Effects> Part<'_, E> {
@@ -43,8 +63,9 @@ impl<E: Effects> Part<'_, E> {
     pub(super) async fn rotate(&self, listed: Option<&[Minted]>) -> Outcome {
         let notes = Notes::default();
         let mut orphans = Swept::default();
-        let result = match self.plan(listed).await {
+        let result = match self.begin(listed).await {
             Ok((tokens, found, plan)) => {
+                let tokens = tokens.as_ref();
                 let (result, minted) = self.keep_or_replace(&found, plan.step, &notes).await;
                 // After a failure too: where every put fails, each run may leave an orphan.
                 orphans = self.sweep_orphans(tokens, plan.orphans, minted, &notes).await;
@@ -56,11 +77,14 @@ impl<E: Effects> Part<'_, E> {
         Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner(), orphans, older: None }
     }
 
-    async fn plan<'t>(&self, listed: Option<&'t [Minted]>) -> Result<(&'t [Minted], Found, Plan), Error> {
+    /// What there is, and what to do about it.
+    async fn begin<'t>(&self, listed: Option<&'t [Minted]>) -> Result<(Known<'t>, Found, Plan), Error> {
+        if self.run.is_over() {
+            return Err(self.no_time());
+        }
         let config = self.run.config;
-        let unseen = || Error::Unseen { factory: self.factory.id.clone(), login: config.login.clone() };
-        let tokens = listed.ok_or_else(unseen)?;
-        let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
+        let tokens = self.tokens(listed).await?;
+        let listed: Vec<Listed> = tokens.as_ref().iter().map(Listed::of).collect();
         // Before the get: what is not there, and was minted long before this, never will be.
         let now = self.on.now();
         let found = self.find().await?;
@@ -74,6 +98,24 @@ impl<E: Effects> Part<'_, E> {
         };
         let plan = plan(&facts, now);
         Ok((tokens, found, plan))
+    }
+
+    /// The factory's tokens at Conjur. What the pages do not show may have moved from one to another while
+    /// they were read, so it is asked for alone before it counts as gone: reading is neutral.
+    pub(super) async fn tokens<'t>(&self, listed: Option<&'t [Minted]>) -> Result<Known<'t>, Error> {
+        if let Some(tokens) = listed {
+            return Ok(Known::Listed(tokens));
+        }
+        let id = &self.factory.id;
+        let call = async |with: &AccessToken| self.on.show_factory(with, id).await;
+        match self.session.with(&self.retry, "show host factory", is_transient, call).await? {
+            Some(factory) => Ok(Known::Shown(factory.tokens)),
+            None => Err(Error::Unseen { factory: id.clone(), login: self.run.config.login.clone() }),
+        }
+    }
+
+    fn no_time(&self) -> Error {
+        Error::NoTime { factory: self.factory.id.clone() }
     }
 
     /// How it ended, and whether it came to a mint.
@@ -91,8 +133,7 @@ impl<E: Effects> Part<'_, E> {
     /// get: reading is neutral.
     pub(super) async fn find(&self) -> Result<Found, Error> {
         let key = self.key();
-        let fetched =
-            self.run.retry.run("s3:GetObject", is_transient, async || self.on.fetch(&key).await).await;
+        let fetched = self.retry.run("s3:GetObject", is_transient, async || self.on.fetch(&key).await).await;
         match fetched {
             Ok(object) => {
                 let sealed = SealedToken::parse(&object.bytes);
@@ -107,7 +148,7 @@ impl<E: Effects> Part<'_, E> {
 
     async fn replace(&self, found: &Found, why: Why, notes: &Notes) -> Result<Done, Error> {
         if self.run.is_over() {
-            return Err(Error::NoTime { factory: self.factory.id.clone() });
+            return Err(self.no_time());
         }
         if why.is_event() {
             let detail = match &found.sealed {
@@ -148,7 +189,7 @@ impl<E: Effects> Part<'_, E> {
         let again = |error: &effects::Error| is_transient(error) && lost.get() < MOST_LOST;
         let minted = self
             .session
-            .with("mint", again, async |with| {
+            .with(&self.retry, "mint", again, async |with| {
                 let now = self.on.now();
                 let random = self.run.random.borrow_mut().u8(..);
                 let label = Label::new(self.run.config.deployment, now, Kind::Layer, random);
@@ -181,7 +222,7 @@ impl<E: Effects> Part<'_, E> {
         let binding = config.binding(self.factory, fingerprint, self.run.id.as_str(), now, minted.expires_at);
         let context = binding.context();
         let call = async || self.on.encrypt(&minted.token, &context).await;
-        let encrypted = self.run.retry.run("kms:Encrypt", is_transient, call).await?;
+        let encrypted = self.retry.run("kms:Encrypt", is_transient, call).await?;
         SealedToken::new(binding, encrypted.ciphertext, encrypted.key_arn)
             .map_err(|source| Error::Seal { factory: self.factory.id.clone(), source })
     }

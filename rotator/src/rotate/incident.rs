@@ -8,7 +8,8 @@
 use super::factory::{Notes, Part};
 use super::report::{Done, Outcome, Swept};
 use super::session::Session;
-use super::{Error, is_transient};
+use super::turns::Tokens;
+use super::{Error, list};
 use crate::effects::Effects;
 use crate::label::Kind;
 use crate::plan::{Listed, superseded};
@@ -16,7 +17,6 @@ use futures_util::{StreamExt as _, stream};
 use imprint_core::conjur::Minted;
 use imprint_core::error::chain;
 use imprint_core::token::Fingerprint;
-use std::collections::BTreeMap;
 
 /// Revokes the older tokens of each factory whose rotation was good; `parts` and `outcomes` are in one order.
 pub(super) async fn revoke_superseded<E: Effects>(
@@ -25,17 +25,14 @@ pub(super) async fn revoke_superseded<E: Effects>(
     outcomes: Vec<Outcome>,
 ) -> Vec<Outcome> {
     let Some(Part { run, on, .. }) = parts.first() else { return outcomes };
-    let listed =
-        session.with("list host factories", is_transient, async |with| on.list_factories(with).await).await;
-    let listed: BTreeMap<_, _> = listed
-        .inspect_err(|error| log::error!("Conjur did not list the tokens again: {}", chain(error)))
-        .unwrap_or_default()
-        .into_iter()
-        .map(|factory| (factory.id, factory.tokens))
-        .collect();
+    // What fails here is asked of each factory alone.
+    let listed = list(*on, session, &run.retry).await.unwrap_or_else(|error| {
+        log::error!("Conjur did not list the tokens again: {}", chain(&error));
+        Tokens::new()
+    });
     stream::iter(parts.iter().zip(outcomes))
         .map(async |(part, outcome)| {
-            let tokens = listed.get(&outcome.factory).map(Vec::as_slice).unwrap_or_default();
+            let tokens = listed.get(&outcome.factory).map(Vec::as_slice);
             let new = match &outcome.result {
                 Ok(Done::Rotated { fingerprint, .. }) => Some(fingerprint.clone()),
                 Ok(Done::LostRace { .. } | Done::Kept { .. }) => None,
@@ -50,7 +47,12 @@ pub(super) async fn revoke_superseded<E: Effects>(
 }
 
 impl<E: Effects> Part<'_, E> {
-    async fn end(&self, tokens: &[Minted], new: Option<Fingerprint>, mut outcome: Outcome) -> Outcome {
+    async fn end(
+        &self,
+        tokens: Option<&[Minted]>,
+        new: Option<Fingerprint>,
+        mut outcome: Outcome,
+    ) -> Outcome {
         let notes = Notes::default();
         let ended = match new {
             None => Err(self.in_doubt("another run published first")),
@@ -83,11 +85,13 @@ impl<E: Effects> Part<'_, E> {
 
     async fn revoke_older(
         &self,
-        tokens: &[Minted],
+        listed: Option<&[Minted]>,
         new: &Fingerprint,
         notes: &Notes,
     ) -> Result<(Swept, Option<crate::effects::Error>), Error> {
         let (config, now) = (self.run.config, self.on.now());
+        let tokens = self.tokens(listed).await?;
+        let tokens = tokens.as_ref();
         let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
         if !listed.iter().any(|token| token.fingerprint == *new && token.is_ours(config.deployment)) {
             return Err(self.in_doubt("Conjur does not list the new one"));

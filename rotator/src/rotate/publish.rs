@@ -62,7 +62,7 @@ impl<E: Effects> Part<'_, E> {
                 Error::Effect(error)
             })
         };
-        let put = self.run.retry.run("s3:PutObject", again, call).await;
+        let put = self.retry.run("s3:PutObject", again, call).await;
         let unanswered = unanswered.get();
         let Err(error) = put else {
             return self.read_back(sealed, token, unanswered, notes).await.map(|()| true);
@@ -115,7 +115,7 @@ impl<E: Effects> Part<'_, E> {
             Some(Ok(there)) if there == *sealed => {
                 let context = sealed.binding().context();
                 let call = async || self.on.decrypt(there.ciphertext(), &context).await;
-                match self.run.retry.run("kms:Decrypt", is_transient, call).await {
+                match self.retry.run("kms:Decrypt", is_transient, call).await {
                     Ok(opened) if opened.as_slice() == token.expose().as_bytes() => return Ok(()),
                     Ok(_) => "it opens to another token",
                     Err(error) if error.class() == Class::Tampered => "it does not open",

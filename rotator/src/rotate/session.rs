@@ -24,19 +24,20 @@ impl<'a, E: Effects> Session<'a, E> {
         Ok(Self { on, retry, token, logins: Cell::new(1), renewing: Mutex::new(()) })
     }
 
-    /// Makes a call, as often as `again` and the run allow; once more after a new login, when the
+    /// Makes a call, as often as `again` and `retry` allow; once more after a new login, when the
     /// answer is 401, since then nothing was done.
     pub(super) async fn with<T>(
         &self,
+        retry: &Retry,
         what: &str,
         again: impl Fn(&Error) -> bool,
         mut call: impl AsyncFnMut(&AccessToken) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let seen = self.logins.get();
-        match self.retry.run(what, &again, async || call(&self.token()).await).await {
+        match retry.run(what, &again, async || call(&self.token()).await).await {
             Err(error) if error.is_unauthorized() => {
                 self.renew(seen, error).await?;
-                self.retry.run(what, &again, async || call(&self.token()).await).await
+                retry.run(what, &again, async || call(&self.token()).await).await
             }
             ended => ended,
         }

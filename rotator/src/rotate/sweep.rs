@@ -88,6 +88,8 @@ impl<E: Effects> Part<'_, E> {
     }
 
     pub(super) async fn revoke(&self, token: &Token) -> Result<Revoked, effects::Error> {
-        self.session.with("revoke", is_transient, async |with| self.on.revoke(with, token).await).await
+        self.session
+            .with(&self.retry, "revoke", is_transient, async |with| self.on.revoke(with, token).await)
+            .await
     }
 }

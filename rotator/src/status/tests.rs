@@ -159,7 +159,10 @@ fn asked(change: impl Fn(&mut World)) -> (Vec<String>, Vec<Value>, Option<Class>
         world.calls();
         change(&mut world);
         let status = Status::ask(&config, &[], &world).await.unwrap();
-        assert_eq!(world.calls(), ["authenticate", "list_factories", "s3:GetObject", "s3:GetObject"]);
+        let mut calls = world.calls();
+        // A factory that is not on the list is looked for alone.
+        calls.retain(|call| *call != "show_factory");
+        assert_eq!(calls, ["authenticate", "list_factories", "s3:GetObject", "s3:GetObject"]);
         let rows = Table(&status).to_string();
         let others =
             |row: &&str| !["web ", "FACTORY", "2 factories"].iter().any(|head| row.starts_with(head));

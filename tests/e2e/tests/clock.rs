@@ -18,7 +18,7 @@ fn elsewhen(site: &Place, by: i64) {
     let mut binding = SealedToken::parse(&object).unwrap().binding().clone();
     binding.issued_at = now;
     binding.expires_at = now.plus(Duration::from_secs(8 * 3600));
-    let token = site.stack.conjur.service().add_token("web/factory", binding.expires_at.unix()).unwrap();
+    let token = site.stack.conjur.service().add_token("web/factory", binding.expires_at.unix(), &[]).unwrap();
     binding.fingerprint = Fingerprint::of(token.as_bytes());
     let blob = site.stack.kms.service().seal(&site.stack.key, token.as_bytes(), &binding.context());
     let sealed = SealedToken::new(binding, blob, site.stack.key.clone()).unwrap().to_bytes();

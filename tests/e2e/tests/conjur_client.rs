@@ -83,7 +83,7 @@ fn the_whole_life_of_a_token_and_a_host() {
         let factory: FactoryId = "web/factory".parse().unwrap();
         let cidr = ["0.0.0.0/0", "::/0", "2001:db8:1:2:3:4:5:6/128"].map(|net| net.parse().unwrap());
         let token = minted(&conjur, &session, &factory, &cidr).await;
-        let listed = ok(conjur.list_factories(&session).await);
+        let listed = ok(conjur.list_factories(&session, |_| true).await);
         let web = listed.iter().find(|f| f.id == factory).expect("the factory is listed");
         assert_eq!(web.tokens.len(), 1);
         assert_eq!(

@@ -27,8 +27,10 @@ mod json;
 mod keys;
 mod lambda;
 mod leaked;
+mod many;
 mod metadata;
 mod one_redeemer;
+mod pages;
 mod place;
 mod process;
 mod readers;
@@ -37,7 +39,7 @@ mod sources;
 mod unsettled;
 
 use imprint_e2e::Site;
-use place::{Place, folder, no_secret, programs, published, site};
+use place::{Place, folder, no_secret, programs, published, site, site_of};
 
 /// What a failed enrollment must be like: one reason and its hint, its exit code, nothing written,
 /// nothing told.

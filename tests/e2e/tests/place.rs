@@ -1,7 +1,9 @@
 //! What the end-to-end tests and those of `tests/root` stand on: a site with its folder, the programs that
 //! cargo has built for them, and the search for secrets that were told.
 
+use imprint_core::sealed::context_key;
 use imprint_e2e::{Programs, Site};
+use imprint_stack::{Options, Stack};
 use std::ops::Deref;
 use tempfile::TempDir;
 
@@ -32,8 +34,14 @@ pub fn folder() -> TempDir {
 
 /// The usual site; nothing is published yet.
 pub fn site() -> Place {
+    site_of(Options::new(context_key::HOST_FACTORY).layers)
+}
+
+/// A site of these layers; nothing is published yet.
+pub fn site_of(layers: Vec<String>) -> Place {
     let folder = folder();
-    Place { site: Site::new(folder.path(), programs()), _folder: folder }
+    let stack = Stack::start(Options { layers, ..Options::new(context_key::HOST_FACTORY) });
+    Place { site: Site::with(folder.path(), programs(), stack), _folder: folder }
 }
 
 /// The usual site with a token published for each layer.

@@ -43,11 +43,11 @@ pub(super) fn mint(context: &mut Context<'_>) -> Answer {
     Ok(Reply::json(200, &Value::Array(minted)))
 }
 
-/// Mints a token for anywhere.
-pub(super) fn add_token(store: &mut Store, factory: &str, expiration: i64) -> String {
+/// Mints a token.
+pub(super) fn add_token(store: &mut Store, factory: &str, expiration: i64, cidr: &[IpNet]) -> String {
     let token = random_key();
     let row =
-        FactoryToken { token: token.clone(), factory: factory.to_owned(), expiration, cidr: Vec::new() };
+        FactoryToken { token: token.clone(), factory: factory.to_owned(), expiration, cidr: cidr.to_vec() };
     store.tokens.push(row);
     token
 }

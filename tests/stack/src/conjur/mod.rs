@@ -209,12 +209,13 @@ impl Conjur {
         .collect()
     }
 
-    /// Mints a token for anywhere behind everybody's back, good until then. `None`: no such factory.
+    /// Mints a token for these networks, or anywhere, behind everybody's back, good until then. `None`: no
+    /// such factory.
     #[must_use]
-    pub fn add_token(&self, factory: &str, expiration: i64) -> Option<String> {
+    pub fn add_token(&self, factory: &str, expiration: i64, cidr: &[IpNet]) -> Option<String> {
         let mut store = self.store();
         let id = store.id("host_factory", factory);
-        store.resources.contains_key(&id).then(|| factory::add_token(&mut store, &id, expiration))
+        store.resources.contains_key(&id).then(|| factory::add_token(&mut store, &id, expiration, cidr))
     }
 
     /// How many tokens of a factory could be redeemed now.
