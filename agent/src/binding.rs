@@ -4,7 +4,7 @@
 //! proved to be meant for this agent, before a byte of it goes to Conjur.
 
 use crate::config::Config;
-use crate::facts::InstanceId;
+use crate::facts::Here;
 use imprint_core::door::CaBundle;
 use imprint_core::name::HostId;
 use imprint_core::sealed::{Binding, Scope};
@@ -36,6 +36,9 @@ pub enum Error {
     /// It is for one other instance.
     #[error("the token is for {0}")]
     Instance(String),
+    /// It is for a whole layer, and lay under the key of one instance.
+    #[error("the token is of scope layer, and lay where only one for this instance may lie")]
+    Layer,
     /// It is for somebody else.
     #[error("the token's {field} is {is}, not {own}")]
     Other {
@@ -52,7 +55,9 @@ impl Classified for Error {
     fn class(&self) -> Class {
         match self {
             Self::Expired { .. } => Class::Absent,
-            Self::Ca | Self::Fingerprint(_) | Self::Instance(_) | Self::Other { .. } => Class::Tampered,
+            Self::Ca | Self::Fingerprint(_) | Self::Instance(_) | Self::Layer | Self::Other { .. } => {
+                Class::Tampered
+            }
         }
     }
 
@@ -62,7 +67,7 @@ impl Classified for Error {
             Self::Expired { .. } => Some(
                 "the rotator has not run for long: see its alarm and logs; then check this machine's clock",
             ),
-            Self::Fingerprint(_) | Self::Instance(_) => {
+            Self::Fingerprint(_) | Self::Instance(_) | Self::Layer => {
                 Some("something other than the rotator wrote this object: see who may put it")
             }
             Self::Other { .. } => Some(
@@ -72,12 +77,27 @@ impl Classified for Error {
     }
 }
 
+/// Which scopes a token may have at the place where it was found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scopes {
+    /// A layer's, or this instance's.
+    Any,
+    /// This instance's alone: whoever may put could else lay the layer's token in its place.
+    Instance,
+}
+
 /// Compares every field that the agent has an opinion of, before unsealing and before any talk to
 /// Conjur.
 ///
 /// # Errors
 /// With the first that differs, or when the token's time is over at `now`.
-pub fn check(binding: &Binding, config: &Config, here: &InstanceId, now: Second) -> Result<(), Error> {
+pub fn check(
+    binding: &Binding,
+    config: &Config,
+    here: Here<'_>,
+    scopes: Scopes,
+    now: Second,
+) -> Result<(), Error> {
     let same = |field, is: &str, own: &str| {
         if is == own { Ok(()) } else { Err(Error::Other { field, is: is.to_owned(), own: own.to_owned() }) }
     };
@@ -88,10 +108,10 @@ pub fn check(binding: &Binding, config: &Config, here: &InstanceId, now: Second)
     if !ca_in_common(&binding.ca_sha256, config.ca.as_ref()) {
         return Err(Error::Ca);
     }
-    if let Scope::Instance { arn } = &binding.scope
-        && arn.rsplit('/').next() != Some(here.as_str())
-    {
-        return Err(Error::Instance(arn.clone()));
+    match &binding.scope {
+        Scope::Instance { arn } if !here.is(arn) => return Err(Error::Instance(arn.clone())),
+        Scope::Layer if scopes == Scopes::Instance => return Err(Error::Layer),
+        Scope::Instance { .. } | Scope::Layer => {}
     }
     if binding.expires_at <= now {
         let (at, ago) = (binding.expires_at, now.since(binding.expires_at));

@@ -11,7 +11,7 @@ mod source;
 
 pub use files::Files;
 pub use kinds::{AbsolutePath, Endpoint, InstanceFrom, KmsKey, ReEnroll};
-pub use source::{Kms, Opener, S3, Source, TokenFrom};
+pub use source::{Kms, Object, Opener, S3, Source, TokenFrom};
 
 use crate::enroll::ISSUING;
 use crate::template::Template;
@@ -171,10 +171,21 @@ impl Outside for Machine {
 }
 
 impl Config {
-    /// The first source in a bucket, if there is one.
+    /// The source in a bucket that every boot of the layer can use, if there is one: the first of scope
+    /// layer, else the first.
     #[must_use]
     pub fn s3(&self) -> Option<&S3> {
-        self.sources.iter().find_map(|source| if let Source::S3(s3) = source { Some(s3) } else { None })
+        let of_a_layer = self.buckets().find(|s3| matches!(s3.object, Object::Layer(_)));
+        of_a_layer.or_else(|| self.buckets().next())
+    }
+
+    /// The other sources in a bucket.
+    pub fn other_buckets(&self) -> impl Iterator<Item = &S3> {
+        self.buckets().filter(|s3| !self.s3().is_some_and(|first| std::ptr::eq(*s3, first)))
+    }
+
+    fn buckets(&self) -> impl Iterator<Item = &S3> {
+        self.sources.iter().filter_map(|source| if let Source::S3(s3) = source { Some(s3) } else { None })
     }
 
     /// Reads the file at `path`.
@@ -215,7 +226,8 @@ impl Config {
         let re_enroll = root.or("re_enroll", text::<ReEnroll>, ReEnroll::Daily);
         let re_enroll_lifted_at = root.optional("re_enroll_lifted_at", text::<Second>);
         let annotations = annotations(root);
-        let sources = Source::all(root, outside, account.as_ref(), host_factory.as_ref());
+        let of = source::Of { account: account.as_ref(), factory: host_factory.as_ref(), instance };
+        let sources = Source::all(root, outside, of);
         let files = Files::take(&mut root.section("files"), outside);
         let imds = imds(&mut root.section("imds"), outside);
         let mut system = root.section("system");

@@ -62,8 +62,8 @@ pub trait Effects {
     /// Standard input, of which there is one reading: what was read is given again.
     fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, source::Error>;
 
-    /// `s3:GetObject` on a configured object, with the instance's role.
-    async fn fetch(&self, from: &S3) -> Result<Vec<u8>, Error>;
+    /// `s3:GetObject` on a configured object, of the layer or of this instance, with the instance's role.
+    async fn fetch(&self, from: &S3, key: &str) -> Result<Vec<u8>, Error>;
 
     /// `kms:Decrypt` with a configured key and the binding as encryption context.
     async fn unseal(&self, with: &Kms, sealed: &SealedToken) -> Result<Zeroizing<Vec<u8>>, Error>;
@@ -287,10 +287,10 @@ impl Effects for Real<'_> {
         Ok(given)
     }
 
-    async fn fetch(&self, from: &S3) -> Result<Vec<u8>, Error> {
+    async fn fetch(&self, from: &S3, key: &str) -> Result<Vec<u8>, Error> {
         let role = self.role(&from.kms).await?;
         let bucket = role.aws.bucket(&from.bucket, from.bucket_owner.as_deref());
-        let got = bucket.get(&from.object).await;
+        let got = bucket.get(key).await;
         self.judged_of(&role, got.map(|object| object.bytes))
     }
 

@@ -71,6 +71,52 @@ pub struct Facts {
     pub tags: BTreeMap<String, String>,
 }
 
+/// Where this machine is, as far as it is known: what a token for one instance is compared with.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Here<'a> {
+    /// The instance.
+    pub instance_id: &'a InstanceId,
+    /// Its AWS account.
+    pub account_id: Option<&'a str>,
+    /// Its region.
+    pub region: Option<&'a str>,
+}
+
+impl<'a> Here<'a> {
+    /// When nothing but the instance-id is known.
+    #[must_use]
+    pub const fn by_id(instance_id: &'a InstanceId) -> Self {
+        Self { instance_id, account_id: None, region: None }
+    }
+
+    /// Whether an instance's ARN (`arn:partition:ec2:region:account:instance/id`) is of this one, in all that
+    /// is known here.
+    #[must_use]
+    pub fn is(&self, arn: &str) -> bool {
+        let same = |own: Option<&str>, is: &str| own.is_none_or(|own| own == is);
+        match arn.split(':').collect::<Vec<_>>().as_slice() {
+            ["arn", _, "ec2", region, account, resource] => {
+                same(self.region, region)
+                    && same(self.account_id, account)
+                    && resource.strip_prefix("instance/") == Some(self.instance_id.as_str())
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Facts {
+    /// What of it an instance's ARN names.
+    #[must_use]
+    pub fn here(&self) -> Here<'_> {
+        Here {
+            instance_id: &self.instance_id,
+            account_id: self.account_id.as_deref(),
+            region: self.region.as_deref(),
+        }
+    }
+}
+
 /// Facts that cost a request of their own, asked for only when a template names them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Needs {
@@ -168,6 +214,31 @@ mod tests {
         ] {
             check(bad, false);
         }
+    }
+
+    #[test]
+    fn the_arn_of_this_instance() {
+        let id: InstanceId = "i-0123456789abcdef0".parse().unwrap();
+        let known = Here { instance_id: &id, account_id: Some("123456789012"), region: Some("eu-west-1") };
+        let check = |here: &Here<'_>, arn: &str, is: bool| assert_eq!(here.is(arn), is, "{here:?} {arn}");
+        let own = "arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef0";
+        check(&known, own, true);
+        check(&known, &own.replace("arn:aws:", "arn:aws-cn:"), true);
+        for other in [
+            own.replace("eu-west-1", "eu-west-2"),
+            own.replace("123456789012", "123456789013"),
+            own.replace("def0", "def1"),
+            own.replace("instance/", "volume/"),
+            own.replace("instance/", "instance/x/"),
+            own.replace("ec2", "ssm"),
+            String::new(),
+        ] {
+            check(&known, &other, false);
+        }
+        // What is not known is not compared.
+        let by_id = Here::by_id(&id);
+        check(&by_id, &own.replace("eu-west-1", "eu-west-2").replace("123456789012", "123456789013"), true);
+        check(&by_id, &own.replace("def0", "def1"), false);
     }
 
     #[test]

@@ -203,8 +203,7 @@ impl Binding {
         match &self.scope {
             Scope::Layer => layer_key(&self.account, &self.host_factory),
             Scope::Instance { arn } => {
-                let id = arn.rsplit('/').next().unwrap_or_default();
-                format!("instances/{id}/{}.json", self.host_factory)
+                instance_key(arn.rsplit('/').next().unwrap_or_default(), &self.host_factory)
             }
         }
     }
@@ -247,6 +246,12 @@ impl Binding {
 #[must_use]
 pub fn layer_key(account: &Account, factory: &FactoryId) -> String {
     format!("factories/{account}/{factory}/token.json")
+}
+
+/// `instances/<instance-id>/<host factory id>.json`: one key per instance and factory.
+#[must_use]
+pub fn instance_key(instance_id: &str, factory: &FactoryId) -> String {
+    format!("instances/{instance_id}/{factory}.json")
 }
 
 impl SealedToken {

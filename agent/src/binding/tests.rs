@@ -23,10 +23,15 @@ pub(crate) fn binding() -> Binding {
 }
 
 fn check(change: impl Fn(&mut Binding), expect: Result<(), (&str, Class)>) {
+    check_at(Scopes::Any, change, expect);
+}
+
+fn check_at(scopes: Scopes, change: impl Fn(&mut Binding), expect: Result<(), (&str, Class)>) {
     let mut binding = binding();
     change(&mut binding);
-    let here = "i-0123456789abcdef0".parse().unwrap();
-    match (super::check(&binding, &config(""), &here, NOW.parse().unwrap()), expect) {
+    let id = "i-0123456789abcdef0".parse().unwrap();
+    let here = Here { instance_id: &id, account_id: Some("123456789012"), region: Some("eu-west-1") };
+    match (super::check(&binding, &config(""), here, scopes, NOW.parse().unwrap()), expect) {
         (Ok(()), Ok(())) => {}
         (Err(error), Err((say, class))) => {
             assert_eq!((error.to_string().as_str(), error.class()), (say, class));
@@ -65,12 +70,28 @@ fn what_is_refused_before_any_talk_to_conjur() {
         Err((&format!("the token {fingerprint} expired at 2026-11-22T06:30:00Z, 1h30m ago"), Class::Absent)),
     );
     check(expired("2026-11-22T08:00:01Z"), Ok(()));
-    let arn = |id: &str| format!("arn:aws:ec2:eu-west-1:123456789012:instance/{id}");
-    check(|b| b.scope = Scope::Instance { arn: arn("i-0123456789abcdef0") }, Ok(()));
-    check(
-        |b| b.scope = Scope::Instance { arn: arn("i-0fedcba9876543210") },
-        tampered("the token is for arn:aws:ec2:eu-west-1:123456789012:instance/i-0fedcba9876543210"),
-    );
+}
+
+#[test]
+fn a_token_for_one_instance_is_for_that_one_alone() {
+    let own = "arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef0";
+    let scope = |arn: &str| {
+        let arn = arn.to_owned();
+        move |b: &mut Binding| b.scope = Scope::Instance { arn: arn.clone() }
+    };
+    for scopes in [Scopes::Any, Scopes::Instance] {
+        check_at(scopes, scope(own), Ok(()));
+        for (from, to) in [
+            ("i-0123456789abcdef0", "i-0fedcba9876543210"),
+            ("123456789012", "123456789013"),
+            ("eu-west-1", "eu-west-2"),
+        ] {
+            let other = own.replace(from, to);
+            check_at(scopes, scope(&other), Err((&format!("the token is for {other}"), Class::Tampered)));
+        }
+    }
+    let layer = "the token is of scope layer, and lay where only one for this instance may lie";
+    check_at(Scopes::Instance, |_| {}, Err((layer, Class::Tampered)));
 }
 
 #[test]
@@ -78,8 +99,17 @@ fn public_roots_go_with_a_binding_without_certificates() {
     let public = config("").without_ca();
     let here = "i-0123456789abcdef0".parse().unwrap();
     let now = NOW.parse().unwrap();
-    assert_eq!(super::check(&binding(), &public, &here, now), Err(Error::Ca));
-    assert_eq!(super::check(&Binding { ca_sha256: vec![], ..binding() }, &public, &here, now), Ok(()));
+    assert_eq!(super::check(&binding(), &public, Here::by_id(&here), Scopes::Any, now), Err(Error::Ca));
+    assert_eq!(
+        super::check(
+            &Binding { ca_sha256: vec![], ..binding() },
+            &public,
+            Here::by_id(&here),
+            Scopes::Any,
+            now
+        ),
+        Ok(())
+    );
 }
 
 #[test]

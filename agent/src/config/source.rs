@@ -3,11 +3,13 @@
 //! Several are tried in their order. All of them must then be sealed ones: whoever can make the first
 //! fail, which takes no more than a network, decides that the next is used, and must not gain by it.
 
-use super::kinds::{AbsolutePath, AccountId, BucketName, CredentialName, KmsKey, ObjectKey, Region};
-use super::{Outside, bundle};
-use imprint_core::door::CaBundle;
+mod s3;
+
+pub use s3::{Kms, Object, S3};
+
+use super::Outside;
+use super::kinds::{AbsolutePath, CredentialName, InstanceFrom, KmsKey};
 use imprint_core::name::{Account, FactoryId};
-use imprint_core::sealed::layer_key;
 use imprint_core::settings::{Table, flag, text};
 use std::convert::Infallible;
 use std::fmt;
@@ -54,30 +56,6 @@ pub enum Source {
     },
 }
 
-/// An object in a bucket.
-#[derive(Clone, Debug)]
-pub struct S3 {
-    /// Bucket.
-    pub bucket: String,
-    /// The account that must own the bucket; `None` for any.
-    pub bucket_owner: Option<String>,
-    /// Key of the object.
-    pub object: String,
-    /// What unseals it, and where the bucket is.
-    pub kms: Kms,
-}
-
-/// The one KMS key that may unseal.
-#[derive(Clone, Debug)]
-pub struct Kms {
-    /// The key.
-    pub key: KmsKey,
-    /// Its region, and the bucket's; `None` for the instance's.
-    pub region: Option<String>,
-    /// Certificates to trust beside the public ones: of a proxy that opens TLS.
-    pub ca: Option<CaBundle>,
-}
-
 /// What opens a token that did not come from S3, if it is sealed.
 #[derive(Clone, Debug, Default)]
 pub struct Opener {
@@ -88,6 +66,14 @@ pub struct Opener {
     pub facts_file: Option<PathBuf>,
     /// For one that is sealed with client data and a secret: the file that holds it.
     pub secret_file: Option<PathBuf>,
+}
+
+/// What the root of a configuration says, as far as it is right, that its sources are read by.
+#[derive(Clone, Copy)]
+pub(super) struct Of<'a> {
+    pub(super) account: Option<&'a Account>,
+    pub(super) factory: Option<&'a FactoryId>,
+    pub(super) instance: Option<InstanceFrom>,
 }
 
 /// What the command line may name in the place of the configured sources.
@@ -170,14 +156,9 @@ impl Source {
     }
 
     /// All of a configuration, in their order.
-    pub(super) fn all(
-        root: &mut Table<'_>,
-        outside: &impl Outside,
-        account: Option<&Account>,
-        factory: Option<&FactoryId>,
-    ) -> Option<Vec<Self>> {
+    pub(super) fn all(root: &mut Table<'_>, outside: &impl Outside, of: Of<'_>) -> Option<Vec<Self>> {
         if !root.is_list("source") {
-            return Some(vec![Self::take(&mut root.section("source"), outside, account, factory)?]);
+            return Some(vec![Self::take(&mut root.section("source"), outside, of)?]);
         }
         let tables = root.sections("source");
         if !(1..=MOST_SOURCES).contains(&tables.len()) {
@@ -186,7 +167,7 @@ impl Source {
         let several = tables.len() > 1;
         let mut all = Vec::new();
         for mut table in tables {
-            let source = Self::take(&mut table, outside, account, factory);
+            let source = Self::take(&mut table, outside, of);
             if several && source.as_ref().is_some_and(Self::takes_clear) {
                 table.problem("kind", "must be s3 or client-data in a list: whoever makes the others fail decides that this one is used, and whoever writes it decides what is redeemed");
             }
@@ -195,12 +176,7 @@ impl Source {
         all.into_iter().collect()
     }
 
-    fn take(
-        table: &mut Table<'_>,
-        outside: &impl Outside,
-        account: Option<&Account>,
-        factory: Option<&FactoryId>,
-    ) -> Option<Self> {
+    fn take(table: &mut Table<'_>, outside: &impl Outside, of: Of<'_>) -> Option<Self> {
         match table.or("kind", text::<Kind>, Kind::S3)? {
             Kind::ClientData => {
                 let file = table.required("file", text::<AbsolutePath>);
@@ -218,39 +194,9 @@ impl Source {
                 let opener = Opener::take(table, outside, true);
                 Some(Self::File { file: file?.0, remove: remove?, opener: opener? })
             }
-            Kind::S3 => S3::take(table, outside, account, factory).map(Self::S3),
+            Kind::S3 => S3::take(table, outside, of).map(Self::S3),
             Kind::Stdin => Some(Self::Stdin { opener: Opener::take(table, outside, true)? }),
         }
-    }
-}
-
-impl S3 {
-    fn take(
-        table: &mut Table<'_>,
-        outside: &impl Outside,
-        account: Option<&Account>,
-        factory: Option<&FactoryId>,
-    ) -> Option<Self> {
-        let bucket = table.required("bucket", text::<BucketName>);
-        let bucket_owner = table.optional("bucket_owner", text::<AccountId>);
-        let key = table.required("kms_key", text::<KmsKey>);
-        let object = table.optional("object", text::<ObjectKey>).map(|key| key.0);
-        let kms = Kms::take(table, outside, key);
-        let default = || Some(layer_key(account?, factory?));
-        Some(Self {
-            bucket: bucket?.0,
-            bucket_owner: bucket_owner.map(|id| id.0),
-            object: object.or_else(default)?,
-            kms: kms?,
-        })
-    }
-}
-
-impl Kms {
-    fn take(table: &mut Table<'_>, outside: &impl Outside, key: Option<KmsKey>) -> Option<Self> {
-        let region = table.optional("region", text::<Region>).map(|region| region.0);
-        let ca = bundle(table, outside);
-        Some(Self { key: key?, region, ca: ca? })
     }
 }
 
@@ -274,7 +220,7 @@ impl fmt::Display for Source {
         match self {
             Self::ClientData { file, .. } | Self::File { file, .. } => write!(f, "{}", file.display()),
             Self::Credential { name, .. } => write!(f, "credential {name}"),
-            Self::S3(s3) => write!(f, "s3://{}/{}", s3.bucket, s3.object),
+            Self::S3(s3) => s3.fmt(f),
             Self::Stdin { .. } => f.write_str("standard input"),
         }
     }
@@ -351,6 +297,22 @@ mod tests {
         );
     }
 
+    /// The words for "first" and for "only".
+    #[test]
+    fn a_token_for_one_instance() {
+        let own = "s3://imprint-tokens/instances/{instance_id}/app/web.json";
+        let layer = "s3://imprint-tokens/factories/prod/app/web/token.json";
+        let instance = format!("scope = \"instance\"\n{S3}");
+        assert_eq!(shown(&format!("[source]\n{instance}")), [own]);
+        assert_eq!(
+            shown(&format!("[[source]]\n{instance}[[source]]\nscope = \"layer\"\n{S3}")),
+            [own, layer]
+        );
+        let config = read(&with(&format!("[source]\n{instance}"))).unwrap();
+        let here = "i-0123456789abcdef0".parse().unwrap();
+        assert_eq!(config.s3().unwrap().object.key(&here), "instances/i-0123456789abcdef0/app/web.json");
+    }
+
     #[test]
     fn every_problem_of_a_source() {
         let check = |sources: &str, wanted: &[&str]| {
@@ -381,6 +343,14 @@ mod tests {
             problem.len() == 1 && problem[0].contains("must be s3 or client-data in a list"),
             "{problem:?}"
         );
+        let beside = format!("[source]\nscope = \"instance\"\nobject = \"x\"\n{S3}");
+        check(&beside, &["source.object: is of no use beside scope = \"instance\", which names the key"]);
+        check(&format!("[source]\nscope = \"host\"\n{S3}"), &["source.scope: must be layer or instance"]);
+        check(
+            &format!("[instance]\nid = \"machine\"\n[source]\nscope = \"instance\"\n{S3}"),
+            &["source.scope: \"instance\" is for EC2 instances, and [instance] id is \"machine\""],
+        );
+        check("[source]\nkind = \"stdin\"\nscope = \"instance\"", &["source.scope is not a known setting"]);
         let nine = problems(&with(&format!("[[source]]\n{S3}").repeat(9)));
         assert!(nine.len() == 1 && nine[0].contains("1 to 8 sections"), "{nine:?}");
     }

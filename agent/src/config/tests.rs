@@ -82,7 +82,7 @@ fn what_is_left_out_has_its_default() {
     let config = config("");
     assert_eq!(config.leader_url, config.appliance_url);
     assert_eq!(config.host_id.as_str(), "app/hosts/{account_id}/{region}/{instance_id}");
-    assert_eq!(config.s3().unwrap().object, "factories/prod/app/web/token.json");
+    assert_eq!(config.s3().unwrap().object.to_string(), "factories/prod/app/web/token.json");
     assert_eq!(config.deadline, Duration::from_secs(900));
     assert_eq!(config.imds.as_str(), "http://169.254.169.254");
     assert_eq!(config.files.identity.path, Path::new("/etc/conjur.identity"));

@@ -1,5 +1,6 @@
 //! What the doctor found, as plain data: the judgments are pure functions of it.
 
+use crate::config::S3;
 use crate::effects;
 use crate::facts::Facts;
 use crate::state::Found;
@@ -180,7 +181,7 @@ pub(super) struct Servers {
     /// Fingerprint of what was unsealed; `None` when that is no token.
     pub(super) unsealed: Asked<Option<Fingerprint>>,
     /// The buckets beside the first, and the binding of what opens there.
-    pub(super) other_buckets: Vec<(String, Asked<Binding>)>,
+    pub(super) other_buckets: Vec<(S3, Asked<Binding>)>,
     /// Whether what is sealed with client data opens with this machine's facts.
     pub(super) opened: Asked<()>,
     /// The appliance, and the leader where that is another server.

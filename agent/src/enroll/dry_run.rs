@@ -61,7 +61,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         };
         let Job { host, facts, .. } = self.job(&mut ground, &next).await?;
         files::prove_writable(self.disk, self.config)?.into_iter().try_for_each(Writable::release)?;
-        let unsealed = self.token(&facts.instance_id).await?;
+        let unsealed = self.token(&facts).await?;
         if let Some(binding) = &unsealed.binding {
             let last = match &ground.state {
                 Found::Good(state) => state.token_issued_at,

@@ -30,7 +30,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         last_issued_at: Option<Second>,
     ) -> Result<Unsealed, Error> {
         let Job { host, facts, .. } = job;
-        let mut unsealed = self.token(&facts.instance_id).await?;
+        let mut unsealed = self.token(facts).await?;
         if let Some(binding) = &unsealed.binding {
             for doubt in binding::doubts(binding, host, facts.private_ip, last_issued_at) {
                 log::warn!(target: "imprint", MESSAGE_ID = event::DOUBT, token = binding.fingerprint.as_str(); "{doubt}");
@@ -46,7 +46,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
                     let refused = unsealed.fingerprint();
                     if fetched < MOST_FETCHES {
                         fetched += 1;
-                        unsealed = self.token(&facts.instance_id).await?;
+                        unsealed = self.token(facts).await?;
                     }
                     if unsealed.fingerprint() == refused {
                         return Err(Error::TokenRefused { fingerprint: refused, source: error });

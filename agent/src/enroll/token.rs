@@ -2,10 +2,10 @@
 //! binding. What the sources are is in `config`; what lies on the machine is read by `source`.
 
 use super::{Error, Run};
-use crate::binding;
-use crate::config::{Kms, Opener, Source};
+use crate::binding::{self, Scopes};
+use crate::config::{Kms, Opener, S3, Source};
 use crate::effects::Effects;
-use crate::facts::InstanceId;
+use crate::facts::Facts;
 use crate::journal::event;
 use crate::source::{self, Held};
 use crate::state::State;
@@ -46,7 +46,7 @@ impl Unsealed {
 impl<E: Effects, D: Disk> Run<'_, E, D> {
     /// Fetch, check, unseal. Repeated until the deadline: reads without effect, and what is absent or
     /// expired now may be published in a moment.
-    pub(super) async fn token(&self, here: &InstanceId) -> Result<Unsealed, Error> {
+    pub(super) async fn token(&self, here: &Facts) -> Result<Unsealed, Error> {
         self.retry.run("fetching a token", Error::may_pass, async || self.token_once(here).await).await
     }
 
@@ -54,7 +54,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
     ///
     /// What was changed by somebody ends the round, as does whatever a person must mend: going on would
     /// hide it. See ARCHITECTURE.md on what a source that fails can and cannot steer to.
-    async fn token_once(&self, here: &InstanceId) -> Result<Unsealed, Error> {
+    async fn token_once(&self, here: &Facts) -> Result<Unsealed, Error> {
         let mut kept: Option<Error> = None;
         let mut sources = self.config.sources.iter().peekable();
         while let Some(source) = sources.next() {
@@ -79,13 +79,10 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         Err(kept.unwrap_or_else(|| source::Error::None.into()))
     }
 
-    async fn token_of(&self, from: &Source, here: &InstanceId) -> Result<Unsealed, Error> {
+    async fn token_of(&self, from: &Source, here: &Facts) -> Result<Unsealed, Error> {
         let name = from.to_string();
         let (held, opener) = match from {
-            Source::S3(s3) => {
-                let sealed = SealedToken::parse(&self.on.fetch(s3).await?)?;
-                return self.by_kms(&sealed, &s3.kms, here).await;
-            }
+            Source::S3(s3) => return self.of_bucket(s3, here).await,
             Source::ClientData { file, opener } => {
                 (Held::ClientData(source::client_data_file(file)?), opener)
             }
@@ -107,7 +104,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             Held::ClientData(sealed) => self.by_client_data(&sealed, opener, here).await?,
             Held::Kms(sealed) => {
                 let kms = opener.kms.as_ref().ok_or(source::Error::NoKmsKey(name))?;
-                self.by_kms(&sealed, kms, here).await?
+                self.by_kms(&sealed, kms, here, Scopes::Any).await?
             }
         };
         if let Source::File { file, remove: true, .. } = from {
@@ -116,9 +113,21 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         Ok(unsealed)
     }
 
-    async fn by_kms(&self, sealed: &SealedToken, kms: &Kms, here: &InstanceId) -> Result<Unsealed, Error> {
+    /// What is published in a bucket.
+    pub(super) async fn of_bucket(&self, s3: &S3, here: &Facts) -> Result<Unsealed, Error> {
+        let sealed = SealedToken::parse(&self.on.fetch(s3, &s3.object.key(&here.instance_id)).await?)?;
+        self.by_kms(&sealed, &s3.kms, here, s3.object.scopes()).await
+    }
+
+    async fn by_kms(
+        &self,
+        sealed: &SealedToken,
+        kms: &Kms,
+        here: &Facts,
+        scopes: Scopes,
+    ) -> Result<Unsealed, Error> {
         // Before unsealing, so that KMS is not asked for what is not ours; KMS then proves the binding.
-        binding::check(sealed.binding(), self.config, here, self.on.now())?;
+        binding::check(sealed.binding(), self.config, here.here(), scopes, self.on.now())?;
         let plain = self.on.unseal(kms, sealed).await?;
         let text = std::str::from_utf8(&plain).map_err(|_| Error::NotAToken(None))?;
         let token = Token::new(Zeroizing::new(text.to_owned())).map_err(|e| Error::NotAToken(Some(e)))?;
@@ -129,12 +138,12 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         &self,
         sealed: &Sealed,
         opener: &Opener,
-        here: &InstanceId,
+        here: &Facts,
     ) -> Result<Unsealed, Error> {
         // Before a key is derived, which costs memory and time.
-        binding::check(sealed.binding(), self.config, here, self.on.now())?;
+        binding::check(sealed.binding(), self.config, here.here(), Scopes::Any, self.on.now())?;
         let image = if sealed.facts().contains(&Fact::ImageId) { Some(self.on.image().await?) } else { None };
-        let token = source::open(sealed, opener, self.config, here, image.as_deref())?;
+        let token = source::open(sealed, opener, self.config, &here.instance_id, image.as_deref())?;
         self.proved(sealed.binding(), token)
     }
 

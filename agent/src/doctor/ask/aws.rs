@@ -5,9 +5,9 @@ use super::super::proxy::{self, Way};
 use super::Time;
 use super::reach::{aws_host, in_words, resolve};
 use crate::binding;
-use crate::config::{Config, Outside, S3, Source};
+use crate::config::{Config, Outside, S3};
 use crate::effects::{Effects as _, Real};
-use crate::facts::Facts;
+use crate::facts::{Facts, InstanceId};
 use crate::imds::Imds;
 use imprint_core::sealed::{Binding, SealedToken};
 use imprint_core::second::Second;
@@ -29,7 +29,7 @@ pub(super) struct Found {
     pub(super) object: Asked<(usize, Result<Binding, Trouble>)>,
     pub(super) any_owner: Asked<()>,
     pub(super) unsealed: Asked<Option<Fingerprint>>,
-    pub(super) other_buckets: Vec<(String, Asked<Binding>)>,
+    pub(super) other_buckets: Vec<(S3, Asked<Binding>)>,
     pub(super) dates: Vec<Date>,
 }
 
@@ -45,7 +45,10 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         object: Asked::Skipped(NO_CREDENTIALS),
         any_owner: Asked::Skipped("it was not needed"),
         unsealed: Asked::Skipped("there is no sealed token"),
-        other_buckets: others(config).map(|it| (it.to_string(), Asked::Skipped(NO_CREDENTIALS))).collect(),
+        other_buckets: config
+            .other_buckets()
+            .map(|it| (it.clone(), Asked::Skipped(NO_CREDENTIALS)))
+            .collect(),
         dates: Vec::new(),
     };
     // The first bucket is the one that every boot reads; the others, for worse days, are asked last.
@@ -66,9 +69,7 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         let addresses = time.limit(resolve(host.clone(), 443), Trouble::of).await;
         found.names.push((host, addresses.map(|found| in_words(&found))));
     }
-    if found.facts.told().is_none() {
-        return found;
-    }
+    let Some(here) = found.facts.told().map(|facts| facts.instance_id.clone()) else { return found };
     let imds = Imds::new(&config.imds);
     found.credentials = match &imds {
         Ok(imds) => time.limit(imds.credentials(), Trouble::of).await.map(|given| given.expires_at),
@@ -77,7 +78,7 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
     if found.credentials.told().is_none() {
         return found;
     }
-    let bytes = time.limit(on.fetch(s3), Trouble::of_effect).await;
+    let bytes = time.limit(on.fetch(s3, &s3.object.key(&here)), Trouble::of_effect).await;
     let own = Second::now();
     if on.now().unix().abs_diff(own.unix()) > 60 {
         found.dates.push(Date { server: "AWS".to_owned(), said: on.now(), own });
@@ -89,7 +90,8 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
     if matches!(&bytes, Asked::Failed(trouble) if is_denied(trouble)) && s3.bucket_owner.is_some() {
         let anybodys = S3 { bucket_owner: None, ..s3.clone() };
         // What a stranger's bucket holds is not looked at.
-        found.any_owner = time.limit(on.fetch(&anybodys), Trouble::of_effect).await.map(drop);
+        found.any_owner =
+            time.limit(on.fetch(&anybodys, &s3.object.key(&here)), Trouble::of_effect).await.map(drop);
     }
     if let Some(Ok(sealed)) = &sealed {
         found.unsealed = time.limit(on.unseal(&s3.kms, sealed), Trouble::of_effect).await.map(fingerprint);
@@ -102,22 +104,15 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
         (Asked::Failed(trouble), _) => Asked::Failed(trouble),
         (Asked::Skipped(_) | Asked::Told(_), _) => Asked::Skipped("it was not asked for"),
     };
-    for ((_, other), source) in found.other_buckets.iter_mut().zip(others(config)) {
-        if let Source::S3(s3) = source {
-            *other = opened(s3, on, time).await;
-        }
+    for (s3, other) in &mut found.other_buckets {
+        *other = opened(s3, &here, on, time).await;
     }
     found
 }
 
-/// The buckets beside the first.
-fn others(config: &Config) -> impl Iterator<Item = &Source> {
-    config.sources.iter().filter(|source| matches!(source, Source::S3(_))).skip(1)
-}
-
 /// The binding of what is published in a bucket, if it opens.
-async fn opened(s3: &S3, on: &Real<'_>, time: Time) -> Asked<Binding> {
-    let sealed = match time.limit(on.fetch(s3), Trouble::of_effect).await {
+async fn opened(s3: &S3, here: &InstanceId, on: &Real<'_>, time: Time) -> Asked<Binding> {
+    let sealed = match time.limit(on.fetch(s3, &s3.object.key(here)), Trouble::of_effect).await {
         Asked::Told(bytes) => SealedToken::parse(&bytes),
         Asked::Failed(trouble) => return Asked::Failed(trouble),
         Asked::Skipped(because) => return Asked::Skipped(because),

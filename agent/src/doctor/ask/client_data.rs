@@ -3,7 +3,7 @@
 
 use super::super::found::{Asked, Machine, Trouble};
 use super::Time;
-use crate::binding;
+use crate::binding::{self, Scopes};
 use crate::config::{Config, Opener, Source};
 use crate::effects::{Effects as _, Real};
 use crate::facts::Facts;
@@ -67,8 +67,7 @@ async fn opened(
     let Some(facts) = facts.told() else {
         return Asked::Skipped("nobody tells which instance this is");
     };
-    let here = &facts.instance_id;
-    if binding::check(sealed.binding(), config, here, on.now()).is_err() {
+    if binding::check(sealed.binding(), config, facts.here(), Scopes::Any, on.now()).is_err() {
         return Asked::Skipped("an enrollment would not get as far");
     }
     let image = if sealed.facts().contains(&Fact::ImageId) {
@@ -80,7 +79,7 @@ async fn opened(
     } else {
         None
     };
-    match source::open(sealed, opener, config, here, image.as_deref()) {
+    match source::open(sealed, opener, config, &facts.instance_id, image.as_deref()) {
         Ok(token) => match binding::check_token(sealed.binding(), &token) {
             Ok(()) => Asked::Told(()),
             Err(error) => Asked::Failed(Trouble::of(&error)),

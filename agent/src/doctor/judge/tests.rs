@@ -3,6 +3,7 @@ use super::super::proxy::Way;
 use super::*;
 use crate::binding::tests::binding;
 use crate::config::tests::config;
+use crate::config::{Object, S3};
 use crate::facts::Facts;
 use crate::identity;
 use crate::state::{Found, Verified};
@@ -161,7 +162,9 @@ fn all_is_well() {
 /// They are for worse days: what is wrong there stops nobody, and is told.
 #[test]
 fn the_buckets_beside_the_first() {
-    let named = |opened| ("s3://other/token.json".to_owned(), opened);
+    let layer = config("").s3().unwrap().clone();
+    let s3 = |object| S3 { bucket: "other".to_owned(), object, ..layer.clone() };
+    let named = |opened| (s3(Object::Layer("token.json".to_owned())), opened);
     let told = |change: fn(&mut Binding)| {
         let mut binding = binding();
         change(&mut binding);
@@ -184,6 +187,14 @@ fn the_buckets_beside_the_first() {
     let checks = judged(&machine(), &bad);
     let other = checks.iter().find(|check| check.name == "other-buckets").unwrap();
     assert_eq!(other.detail, "s3://other/token.json: it failed");
+
+    // That nothing waits for one instance is how it should be; what is there must be for it.
+    let own = |opened| vec![(s3(Object::Instance("app/web".parse().unwrap())), opened)];
+    let absent = || Asked::Failed(trouble(Class::Absent, Some("NoSuchKey"), None));
+    at_servers(|s| s.other_buckets = own(absent()), &[]);
+    let expect = [("other-buckets", Outcome::Warning)];
+    at_servers(|s| s.other_buckets = own(Asked::Told(binding())), &expect);
+    at_servers(|s| s.other_buckets = vec![named(absent())], &expect);
 }
 
 #[test]

@@ -5,10 +5,10 @@ use super::super::ask::is_denied;
 use super::super::found::{Asked, Date, Machine, Servers};
 use super::super::report::{Check, Outcome};
 use super::together;
-use crate::binding;
-use crate::config::{Config, InstanceFrom};
+use crate::binding::{self, Scopes};
+use crate::config::{Config, InstanceFrom, Object};
 use crate::enroll::made_for;
-use crate::facts::InstanceId;
+use crate::facts::{Here, InstanceId};
 use crate::state::Found;
 use crate::step::{Known, Refusal, Rules, Wishes, check_host, next_step};
 use imprint_core::Class;
@@ -36,7 +36,7 @@ pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> V
         credentials(machine, servers),
         region(config, servers),
         aws_names(servers),
-        object(config, servers),
+        object(config, machine, servers),
         bucket_owner(config, servers),
         sealed_token(servers),
         of_binding("binding", servers, |b| bound(config, machine, servers, b)),
@@ -172,10 +172,11 @@ fn aws_names(servers: &Servers) -> Check {
     together(NAME, judged.collect())
 }
 
-fn object(config: &Config, servers: &Servers) -> Check {
+fn object(config: &Config, machine: &Machine, servers: &Servers) -> Check {
     const NAME: &str = "s3-object";
     let Some(s3) = config.s3() else { return Check::skipped(NAME, NO_BUCKET) };
-    let at = format!("{}/{}", s3.bucket, s3.object);
+    let at = here(machine, servers).map_or_else(|| s3.object.to_string(), |here| s3.object.key(&here));
+    let at = format!("{}/{at}", s3.bucket);
     match &servers.object {
         Asked::Failed(trouble) if is_denied(trouble) => {
             if servers.any_owner.told().is_some() {
@@ -248,7 +249,8 @@ fn bound(config: &Config, machine: &Machine, servers: &Servers, binding: &Bindin
         return Check::skipped(NAME, "nobody tells which instance this is");
     };
     // Its time and its CA have checks of their own.
-    match binding::check(binding, config, &here, binding.issued_at) {
+    let scopes = config.s3().map_or(Scopes::Any, |s3| s3.object.scopes());
+    match binding::check(binding, config, known(&here, servers), scopes, binding.issued_at) {
         Ok(()) | Err(binding::Error::Ca | binding::Error::Expired { .. }) => {}
         Err(error) => return Check::of(NAME, &error),
     }
@@ -354,8 +356,14 @@ fn other_buckets(config: &Config, machine: &Machine, servers: &Servers) -> Check
         return Check::skipped(NAME, "nobody tells which instance this is");
     };
     let judged = servers.other_buckets.iter().map(|(source, opened)| {
+        if let (Object::Instance(_), Asked::Failed(trouble)) = (&source.object, opened)
+            && trouble.class == Class::Absent
+        {
+            return Check::ok(NAME, format!("{source}: nothing waits there for this instance"));
+        }
+        let scopes = source.object.scopes();
         let check = opened.judged(NAME, |binding| {
-            match binding::check(binding, config, &here, now(machine, servers)) {
+            match binding::check(binding, config, known(&here, servers), scopes, now(machine, servers)) {
                 Ok(()) => Check::ok(NAME, format!("good until {}", binding.expires_at)),
                 Err(error) => Check::of(NAME, &error),
             }
@@ -377,6 +385,11 @@ fn other_buckets(config: &Config, machine: &Machine, servers: &Servers) -> Check
 fn here(machine: &Machine, servers: &Servers) -> Option<InstanceId> {
     let here = servers.facts.told().map(|facts| facts.instance_id.clone());
     here.or_else(|| machine.here.as_deref()?.parse().ok())
+}
+
+/// The same with what the metadata service tells beside it.
+fn known<'a>(here: &'a InstanceId, servers: &'a Servers) -> Here<'a> {
+    servers.facts.told().map_or_else(|| Here::by_id(here), |facts| facts.here())
 }
 
 fn clock(dates: &[Date]) -> Check {

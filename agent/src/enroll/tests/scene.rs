@@ -22,6 +22,7 @@ use zeroize::Zeroizing;
 
 pub(super) const HERE: &str = "i-0123456789abcdef0";
 pub(super) const TOKEN: &str = "1taken0000000000000000000000000000000000000000000";
+pub(super) const ARN: &str = "arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef0";
 pub(super) const NOW: &str = "2026-11-22T08:00:00Z";
 
 /// A machine with its own disk, and servers that answer as they are told.
@@ -32,6 +33,8 @@ pub(crate) struct Scene {
     /// Failures by call, taken in order; `None` lets the call through.
     pub(crate) script: RefCell<Vec<(&'static str, Option<effects::Error>)>>,
     pub(super) sealed: RefCell<Vec<u8>>,
+    /// What lies under keys of single instances.
+    pub(super) waiting: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Standard input.
     pub(super) given: RefCell<Vec<u8>>,
     pub(super) token: RefCell<String>,
@@ -79,6 +82,7 @@ impl Scene {
             calls: RefCell::default(),
             script: RefCell::default(),
             sealed: RefCell::default(),
+            waiting: RefCell::default(),
             given: RefCell::default(),
             token: RefCell::new(TOKEN.to_owned()),
             instance: RefCell::new(HERE.to_owned()),
@@ -108,7 +112,7 @@ impl Scene {
         id.clone_into(&mut self.instance.borrow_mut());
     }
 
-    pub(super) fn publish(&self, change: impl Fn(&mut Binding)) {
+    pub(super) fn binding(&self, change: impl Fn(&mut Binding)) -> Binding {
         let mut binding = Binding {
             account: "prod".parse().unwrap(),
             host_factory: "app/web".parse().unwrap(),
@@ -125,8 +129,23 @@ impl Scene {
             hosts_branch: "app/hosts".parse().unwrap(),
         };
         change(&mut binding);
-        let sealed = SealedToken::new(binding, vec![1, 2, 3], "key".to_owned()).unwrap();
-        *self.sealed.borrow_mut() = sealed.to_bytes();
+        binding
+    }
+
+    /// Publishes it where it belongs, or under this key.
+    pub(super) fn publish_as(&self, key: Option<&str>, change: impl Fn(&mut Binding)) {
+        let binding = self.binding(change);
+        let key = key.map_or_else(|| binding.object_key(), str::to_owned);
+        let bytes = SealedToken::new(binding, vec![1, 2, 3], "key".to_owned()).unwrap().to_bytes();
+        if key.starts_with("instances/") {
+            let _former = self.waiting.borrow_mut().insert(key, bytes);
+        } else {
+            *self.sealed.borrow_mut() = bytes;
+        }
+    }
+
+    pub(super) fn publish(&self, change: impl Fn(&mut Binding)) {
+        self.publish_as(None, change);
     }
 
     pub(crate) fn fail(&self, call: &'static str, error: impl Into<effects::Error>) {
@@ -331,8 +350,12 @@ impl Effects for Scene {
         Ok(Zeroizing::new(self.given.borrow().clone()))
     }
 
-    async fn fetch(&self, _: &S3) -> Result<Vec<u8>, effects::Error> {
+    async fn fetch(&self, _: &S3, key: &str) -> Result<Vec<u8>, effects::Error> {
         self.call("fetch")?;
+        if key.starts_with("instances/") {
+            let found = self.waiting.borrow().get(key).cloned();
+            return found.ok_or_else(|| answered("s3:GetObject", "NoSuchKey", 404).into());
+        }
         Ok(self.sealed.borrow().clone())
     }
 

@@ -207,8 +207,8 @@ fn a_token_that_was_replaced_is_fetched_again() {
         fn standard_input(&self) -> Result<Zeroizing<Vec<u8>>, crate::source::Error> {
             self.0.standard_input()
         }
-        async fn fetch(&self, from: &S3) -> Result<Vec<u8>, effects::Error> {
-            self.0.fetch(from).await
+        async fn fetch(&self, from: &S3, key: &str) -> Result<Vec<u8>, effects::Error> {
+            self.0.fetch(from, key).await
         }
         async fn unseal(
             &self,

@@ -1,11 +1,11 @@
 //! Several sources, and tokens that come otherwise than by S3: what is tried next, and what ends it.
 
 use super::scene::*;
-use crate::config::{Opener, Source};
+use crate::config::{Object, Opener, S3, Source};
 use imprint_core::Class;
 use imprint_core::client_data::{Cost, Fact, Sealed, Secret, Values};
 use imprint_core::error::Classified as _;
-use imprint_core::sealed::SealedToken;
+use imprint_core::sealed::{Binding, Scope, SealedToken};
 use imprint_core::token::Token;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -53,6 +53,69 @@ fn the_next_source_is_tried_in_the_same_attempt() {
         scene.run().unwrap();
         assert_eq!((scene.count("fetch"), scene.count("redeem"), scene.is_enrolled()), (2, 1, true));
     }
+}
+
+/// This instance's own object first, and with `also_layer` the layer's after it.
+fn own_first(also_layer: bool) -> Scene {
+    let mut scene = Scene::new();
+    let Source::S3(layer) = scene.config.sources[0].clone() else { panic!() };
+    let object = Object::Instance("app/web".parse().unwrap());
+    scene.config.sources = vec![Source::S3(S3 { object, ..layer.clone() })];
+    if also_layer {
+        scene.config.sources.push(Source::S3(layer));
+    }
+    scene
+}
+
+const OWN_KEY: &str = "instances/i-0123456789abcdef0/app/web.json";
+
+#[test]
+fn this_instances_own_object_comes_first_or_only() {
+    let own = |b: &mut Binding| b.scope = Scope::Instance { arn: ARN.to_owned() };
+    for also_layer in [false, true] {
+        let scene = own_first(also_layer);
+        scene.publish(own);
+        scene.run().unwrap();
+        assert_eq!((scene.count("fetch"), scene.is_enrolled()), (1, true));
+    }
+    // Nothing waits: the layer's is taken, or it is waited for.
+    let scene = own_first(true);
+    scene.run().unwrap();
+    assert_eq!((scene.count("fetch"), scene.is_enrolled()), (2, true));
+    let scene = own_first(false);
+    scene.fails(Class::Absent, "NoSuchKey");
+    assert!(scene.count("fetch") > 20);
+}
+
+#[test]
+fn what_is_not_for_this_instance_does_not_pass_for_its_own() {
+    let check = |key: Option<&str>, also_layer, change: &dyn Fn(&mut Binding), say: &str| {
+        let scene = own_first(also_layer);
+        scene.publish_as(key, change);
+        scene.fails(Class::Tampered, say);
+        assert_eq!((scene.count("fetch"), scene.count("unseal"), scene.count("redeem")), (1, 0, 0), "{say}");
+    };
+    for also_layer in [false, true] {
+        check(Some(OWN_KEY), also_layer, &|_| {}, "is of scope layer");
+        let other = |b: &mut Binding| {
+            b.scope = Scope::Instance { arn: ARN.replace("def0", "def1") };
+        };
+        check(
+            Some(OWN_KEY),
+            also_layer,
+            &other,
+            "the token is for arn:aws:ec2:eu-west-1:123456789012:instance/i-0123456789abcdef1",
+        );
+        let region = |b: &mut Binding| b.scope = Scope::Instance { arn: ARN.replace("west-1", "west-2") };
+        check(Some(OWN_KEY), also_layer, &region, "the token is for arn:aws:ec2:eu-west-2");
+    }
+    // Under the layer's key, one for another instance is refused and one for this one is good.
+    let scene = Scene::new();
+    let layer = scene.config.s3().unwrap().object.to_string();
+    scene.publish_as(Some(&layer), |b| b.scope = Scope::Instance { arn: ARN.replace("def0", "def1") });
+    scene.fails(Class::Tampered, "the token is for");
+    scene.publish_as(Some(&layer), |b| b.scope = Scope::Instance { arn: ARN.to_owned() });
+    scene.run().unwrap();
 }
 
 #[test]
