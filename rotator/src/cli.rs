@@ -6,6 +6,7 @@ mod run;
 pub(crate) use run::{failed_to_start, run};
 
 use crate::seal;
+use crate::token::{create, revoke};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
@@ -138,6 +139,81 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Mint, list and revoke tokens by hand
+    ///
+    /// For the factories of the configuration. What is minted here is no run's: none revokes it, and none
+    /// publishes it.
+    #[command(verbatim_doc_comment, after_help = more("token"), after_long_help = after(
+        &[
+            ("imprint-rotator token list", "all tokens at Conjur, and what each is"),
+            ("imprint-rotator token create --factory app/web --duration-hours 2 --out token", "one for a machine"),
+            ("imprint-rotator token revoke --fingerprint ba7816bf8f01", "one that is not needed any more"),
+        ],
+        "it is done",
+        &EVERY_CLASS,
+    ))]
+    #[command(subcommand)]
+    Token(Token),
+}
+
+/// What is done with tokens by hand.
+#[derive(Debug, Subcommand)]
+enum Token {
+    /// Mint tokens for a machine or a tool that takes them as they are
+    ///
+    /// They carry a label that says so: status and token list show them as made by hand, a run leaves them
+    /// alone, and deletes them when they have expired. Their text goes into a new file of mode 0600, one a
+    /// line. It goes to standard output with --out - alone, for a pipe into what needs it: a log of a job
+    /// would keep it. Durations add up; with no network at all, --any-address must be said.
+    #[command(verbatim_doc_comment, after_help = more("token create"), after_long_help = after(
+        &[
+            ("imprint-rotator token create --factory app/web --duration-hours 2 --out token", "into a file"),
+            ("imprint-rotator token create --factory app/web --duration-days 1 --cidr 10.1.0.0/16 --cidr 10.2.0.0/16 --count 5 --out tokens", "five, for two networks"),
+            ("imprint-rotator token create --factory app/web --duration-minutes 10 --out -", "for a pipe: | ssh node-1 imprint enroll --token-from stdin"),
+        ],
+        "the tokens are where they should be",
+        &EVERY_CLASS,
+    ))]
+    Create(create::Ask),
+    /// Show all tokens at Conjur by their fingerprints, and what each is
+    ///
+    /// published: agents find it. superseded: it was published before, or may have been, and lives until it
+    /// ends. coming: a run may be about to publish it. orphan: it never was and never will be; a run revokes
+    /// it. by hand: of token create. client data: of seal. expired: of ours, and over; a run deletes it.
+    /// foreign: somebody else minted it. unclear: of ours, and nothing published tells which.
+    #[command(verbatim_doc_comment, after_help = more("token list"), after_long_help = after(
+        &[
+            ("imprint-rotator token list --factory app/web", "of one factory"),
+            ("imprint-rotator token list --json", "one JSON object"),
+        ],
+        "all is listed and known",
+        &EVERY_CLASS,
+    ))]
+    List {
+        /// Only this factory of the configuration; may be repeated
+        #[arg(long = "factory", value_name = "ID")]
+        factories: Vec<FactoryId>,
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Revoke tokens at Conjur, named by their fingerprints or by what they are
+    ///
+    /// All that is asked for is looked at before the first is revoked. What agents find is not revoked unless
+    /// --published says so: rotate --now --revoke-superseded puts another in its place first. It needs the
+    /// privilege update on the factory, and revoke = true. A revoke carries the token in its URL, so into the
+    /// access logs on the way.
+    #[command(verbatim_doc_comment, after_help = more("token revoke"), after_long_help = after(
+        &[
+            ("imprint-rotator token revoke --fingerprint ba7816bf8f01", "one, as token list names it"),
+            ("imprint-rotator token revoke --orphans --expired", "what no one needs"),
+            ("imprint-rotator token revoke --foreign --factory app/web", "what others minted"),
+            ("imprint-rotator token revoke --token-from stdin", "one whose text is known"),
+        ],
+        "all of them are gone",
+        &EVERY_CLASS,
+    ))]
+    Revoke(revoke::Ask),
 }
 
 fn more(command: &str) -> String {
@@ -183,6 +259,38 @@ mod tests {
         check("r seal --client-data a --token-from stdin", Err(()));
         check("r seal --client-data a --memory 8", Err(()));
         check("r seal", Err(()));
+        check("r token", Err(()));
+        for good in [
+            "create --factory a --duration-hours 1 --out x",
+            "create --factory a --duration-hours 0 --duration-minutes 5 --count 100 --cidr 10.0.0.0/8 --out -",
+            "list --factory a --json",
+            "revoke --fingerprint ba7816bf8f01 --fingerprint 000000000000",
+            "revoke --foreign --factory a",
+            "revoke --orphans --expired --published",
+            // Judged later, where the word is not repeated.
+            "revoke --fingerprint 0123456789abcdefghjk",
+        ] {
+            let line = format!("r token {good}");
+            Cli::try_parse_from(line.split_whitespace()).unwrap_or_else(|e| panic!("{line}: {e}"));
+        }
+        for bad in [
+            "create --factory a --out x",
+            "create --factory a --duration-hours 1",
+            "create --factory a --duration-hours -1 --out x",
+            "create --factory a --duration-hours 1.5 --out x",
+            "create --factory a --duration-days 99999999999999999999 --out x",
+            "create --factory a --duration-hours 1 --count 0 --out x",
+            "create --factory a --duration-hours 1 --count 101 --out x",
+            "create --factory a --duration-hours 1 --cidr 10.0.0.1/8 --out x",
+            "create --factory a --duration-hours 1 --cidr 2001:db8::1/128 --out x",
+            "create --duration-hours 1 --out x",
+            "revoke",
+            "revoke --factory a",
+            "revoke --foreign",
+            "revoke --token 0123456789abcdef",
+        ] {
+            check(&format!("r token {bad}"), Err(()));
+        }
         check("r", Err(()));
         check("r rotate --factory a*", Err(()));
         check("r rotate --api-key x", Err(()));
@@ -210,7 +318,10 @@ mod tests {
         let names: Vec<String> = all.get_subcommands().map(|c| c.get_name().to_owned()).collect();
         check(&mut all, "imprint-rotator");
         for name in names {
-            check(all.find_subcommand_mut(&name).unwrap(), &name);
+            let command = all.find_subcommand_mut(&name).unwrap();
+            check(command, &name);
+            let below = command.get_subcommands_mut().filter(|below| below.get_name() != "help");
+            below.for_each(|below| check(below, &format!("{name} and below")));
         }
     }
 }

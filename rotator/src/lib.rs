@@ -11,6 +11,7 @@ pub mod effects;
 pub mod label;
 mod lambda;
 mod logging;
+pub mod network;
 pub mod outlook;
 pub mod plan;
 pub mod policy;
@@ -19,6 +20,7 @@ pub mod seal;
 pub mod status;
 pub mod survey;
 mod table;
+pub mod token;
 #[cfg(test)]
 mod world;
 

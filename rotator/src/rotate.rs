@@ -23,7 +23,7 @@ use imprint_core::name::FactoryId;
 use imprint_core::retry::Retry;
 use imprint_core::sealed;
 use imprint_core::token::{AccessToken, Fingerprint};
-use session::Session;
+pub(crate) use session::Session;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -314,7 +314,7 @@ async fn list<E: Effects>(on: &E, session: &Session<'_, E>, retry: &Retry) -> Re
 }
 
 /// Whether a call that may be repeated without harm is worth repeating.
-fn is_transient(error: &effects::Error) -> bool {
+pub(crate) fn is_transient(error: &effects::Error) -> bool {
     error.class() == Class::Transient
 }
 

@@ -12,6 +12,7 @@ pub use report::Report;
 use crate::config::{Config, Factory};
 use crate::effects;
 use crate::label::{Kind, Label};
+use crate::network::{self, Networks};
 use imprint_core::caller::{Caller, RunId};
 use imprint_core::client_data::inventory::{self, Inventory};
 use imprint_core::client_data::{self, Cost, Fact, Sealed, Secret, Values};
@@ -53,9 +54,9 @@ pub struct Ask {
     /// How long the token lives, such as 2h; as the published ones if left out
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub lifetime: Option<Duration>,
-    /// Where the token may be used from; the factory's cidr if left out. May be repeated
-    #[arg(long, value_name = "NETWORK")]
-    pub cidr: Vec<IpNet>,
+    /// From where it may be used.
+    #[command(flatten)]
+    pub networks: Networks,
     /// Seal a given token instead of minting one: from standard input
     #[arg(long, value_name = "stdin", requires = "expires_at", conflicts_with = "lifetime", value_parser = TokenFrom::word)]
     pub token_from: Option<TokenFrom>,
@@ -87,7 +88,7 @@ pub enum TokenFrom {
 }
 
 impl TokenFrom {
-    fn word(text: &str) -> Result<Self, std::convert::Infallible> {
+    pub(crate) fn word(text: &str) -> Result<Self, std::convert::Infallible> {
         Ok(if text == "stdin" { Self::Stdin } else { Self::Elsewhere })
     }
 }
@@ -153,6 +154,9 @@ pub enum Error {
     /// What was given is no token.
     #[error("what standard input gave is no host factory token")]
     Given(#[source] token::Error),
+    /// A network that is not taken.
+    #[error(transparent)]
+    Network(#[from] network::Error),
     /// No place that a token may come from.
     #[error("--token-from takes stdin alone; a token itself is never taken as an argument")]
     From,
@@ -190,6 +194,7 @@ impl Classified for Error {
                 class => class,
             },
             Self::Effect(error) => error.class(),
+            Self::Network(error) => error.class(),
             Self::Facts { source, .. } => source.class(),
             Self::File { .. } => Class::Storage,
             Self::Factory(_) | Self::From | Self::Given(_) | Self::Over(_) | Self::WhichFactory => {
@@ -204,6 +209,7 @@ impl Classified for Error {
             Self::Abandoned { .. } => Some("delete it at Conjur when it must not live that long"),
             Self::ClientData(error) => error.hint(),
             Self::Effect(error) => error.hint(),
+            Self::Network(error) => error.hint(),
             Self::Factory(_) | Self::WhichFactory => Some("name one of the configuration's with --factory"),
             Self::Facts { source, .. } => source.hint(),
             Self::File { .. } => Some("see that it is there, and whose it is"),
@@ -236,7 +242,7 @@ pub async fn seal(config: &Config, ask: &Ask, id: &RunId, on: &impl Effects) -> 
     let weakest = strengths.into_iter().min_by_key(Strength::bits).unwrap_or_default();
     let cost = Cost::new(ask.memory * 1024, ask.passes, 1)?;
 
-    let cidr = if ask.cidr.is_empty() { factory.cidr.clone() } else { ask.cidr.clone() };
+    let cidr = ask.networks.of(factory)?;
     let (token, expires_at, session) = match ask.token_from {
         Some(TokenFrom::Elsewhere) => return Err(Error::From),
         Some(TokenFrom::Stdin) => (given(on)?, ask.expires_at.unwrap_or_else(|| on.now()), None),
@@ -386,6 +392,13 @@ fn span(text: &str) -> Result<Duration, String> {
     if span.is_zero() { Err("must be more than nothing".to_owned()) } else { Ok(span) }
 }
 
+/// A token that a person or a program gives on standard input: bounded, and wiped when dropped.
+pub(crate) fn standard_input() -> io::Result<Zeroizing<String>> {
+    let mut text = Zeroizing::new(String::with_capacity(8192));
+    let _bytes = io::stdin().lock().take(LARGEST_SECRET).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// Conjur, standard input and the clock.
 pub struct Real<'a> {
     config: &'a Config,
@@ -421,9 +434,7 @@ impl Effects for Real<'_> {
     }
 
     fn given(&self) -> io::Result<Zeroizing<String>> {
-        let mut text = Zeroizing::new(String::with_capacity(8192));
-        let _bytes = io::stdin().lock().take(LARGEST_SECRET).read_to_string(&mut text)?;
-        Ok(text)
+        standard_input()
     }
 
     fn now(&self) -> Second {

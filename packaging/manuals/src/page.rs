@@ -8,14 +8,18 @@ use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-/// The pages of a program.
+/// The pages of a program: its own, one for each command, and one for each command below those.
 pub(crate) fn pages(words: &Words) -> Made {
     let mut command = (words.command)();
     command.build();
-    let is_page = |command: &&Command| command.get_name() != "help";
-    let commands: Vec<&Command> = command.get_subcommands().filter(is_page).collect();
-    let mut made = Made::from([file(&command, page(&command, &commands, words))]);
-    made.extend(commands.iter().map(|each| file(each, page(each, &[], words))));
+    let mut made = Made::new();
+    let mut open = vec![&command];
+    while let Some(command) = open.pop() {
+        let below: Vec<&Command> =
+            command.get_subcommands().filter(|each| each.get_name() != "help").collect();
+        made.extend([file(command, page(command, &below, words))]);
+        open.extend(below);
+    }
     made
 }
 

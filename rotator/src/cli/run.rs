@@ -1,6 +1,8 @@
 //! What the command line does. What people read goes to standard output, problems and logs to standard
 //! error; the exit code is the worst class, after sysexits(3).
 
+mod token;
+
 use super::{Cli, Command};
 use crate::PROGRAM;
 use crate::config::{self, Config};
@@ -31,6 +33,8 @@ enum Error {
     Run(#[from] rotate::Error),
     #[error(transparent)]
     Seal(#[from] seal::Error),
+    #[error(transparent)]
+    Token(#[from] crate::token::Error),
 }
 
 impl Classified for Error {
@@ -40,6 +44,7 @@ impl Classified for Error {
             Self::Effect(error) => error.class(),
             Self::Run(error) => error.class(),
             Self::Seal(error) => error.class(),
+            Self::Token(error) => error.class(),
         }
     }
 
@@ -49,6 +54,7 @@ impl Classified for Error {
             Self::Effect(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Seal(error) => error.hint(),
+            Self::Token(error) => error.hint(),
         }
     }
 }
@@ -129,6 +135,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             }
             Ok(status.class())
         }
+        Command::Token(command) => token::run(config, command, &caller).await,
     }
 }
 
@@ -150,7 +157,9 @@ fn complain(error: &Error) {
             .map(|problem| format!("{}: {problem}", path.display()))
             .collect::<Vec<_>>()
             .join("\n"),
-        Error::Config(_) | Error::Effect(_) | Error::Run(_) | Error::Seal(_) => chain(error),
+        Error::Config(_) | Error::Effect(_) | Error::Run(_) | Error::Seal(_) | Error::Token(_) => {
+            chain(error)
+        }
     };
     if let Some(hint) = error.hint() {
         text.push_str("\nhint: ");

@@ -1,7 +1,8 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
 use super::{Aws, Config, Error, Factory};
-use crate::label::{Deployment, Label};
+use crate::label::Deployment;
+use crate::network;
 use crate::policy::{Policy, Windows};
 use imprint_core::door::CaBundle;
 use imprint_core::error::chain;
@@ -183,16 +184,11 @@ fn networks(value: &Value<'_>) -> Read<Vec<IpNet>> {
 
 fn network(value: &Value<'_>) -> Read<IpNet> {
     let written: String = text(value)?;
-    let refuse = |why: String| Err(vec![why]);
-    let Ok(net) = written.parse::<IpNet>() else {
-        let shown: String = written.chars().take(50).collect();
-        return refuse(format!("{shown:?} must be a network such as \"10.0.0.0/8\""));
-    };
-    if net.trunc() != net {
-        return refuse(format!("{net} has host bits set; it may be {}", net.trunc()));
-    }
-    if Label::parse(&net).is_some() {
-        return refuse(format!("{net} is of the documentation prefix, which labels are made of"));
+    let net = network::parse(&written).map_err(|error| vec![error.to_string()])?;
+    if network::is_anywhere(&net) {
+        return Err(vec![format!(
+            "{net} is every address; leave cidr out to let the token be used from anywhere"
+        )]);
     }
     Ok(net)
 }

@@ -118,6 +118,12 @@ fn one_fault_each() {
         &["line 13: factory.cidr: is empty; leave it out to let the token be used from anywhere"],
     );
     check(
+        |text| text + "cidr = [\"10.0.0.0/8\", \"::/0\"]\n",
+        &[
+            "line 13: factory.cidr: item 2: ::/0 is every address; leave cidr out to let the token be used from anywhere",
+        ],
+    );
+    check(
         |text| text + "spread = \"11m\"\n",
         &["line 13: factory.spread: must be at most 10m, or agents give up while they wait"],
     );

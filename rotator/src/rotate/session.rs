@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 /// An access token, renewed once when Conjur stops taking it: it lives for about eight minutes, and
 /// a run may last longer.
-pub(super) struct Session<'a, E> {
+pub(crate) struct Session<'a, E> {
     on: &'a E,
     retry: &'a Retry,
     token: RefCell<Rc<AccessToken>>,
@@ -19,14 +19,14 @@ pub(super) struct Session<'a, E> {
 }
 
 impl<'a, E: Effects> Session<'a, E> {
-    pub(super) async fn open(on: &'a E, retry: &'a Retry) -> Result<Self, Error> {
+    pub(crate) async fn open(on: &'a E, retry: &'a Retry) -> Result<Self, Error> {
         let token = RefCell::new(Rc::new(login(on, retry).await?));
         Ok(Self { on, retry, token, logins: Cell::new(1), renewing: Mutex::new(()) })
     }
 
     /// Makes a call, as often as `again` and `retry` allow; once more after a new login, when the
     /// answer is 401, since then nothing was done.
-    pub(super) async fn with<T>(
+    pub(crate) async fn with<T>(
         &self,
         retry: &Retry,
         what: &str,

@@ -96,7 +96,7 @@ impl Place {
             secret_file: None,
             factory: None,
             lifetime: None,
-            cidr: Vec::new(),
+            networks: Networks::default(),
             token_from: None,
             expires_at: None,
             memory: 19,

@@ -103,6 +103,18 @@ fn what_is_documented_is_what_is_printed() {
     let plan = Ran::of(&mut site.rotator(&["plan", "--json", "--factory", "web/factory"])).expect(0);
     check("imprint-rotator plan --json", &plan.out);
 
+    let out = site.folder().join("tokens").display().to_string();
+    let words =
+        ["--factory", "web/factory", "--duration-hours", "1", "--any-address", "--out", &out, "--json"];
+    let created = Ran::of(&mut site.rotator(&[&["token", "create"], &words[..]].concat())).expect(0);
+    check("imprint-rotator token create --json", &created.out);
+    let listed = Ran::of(&mut site.rotator(&["token", "list", "--json"])).expect(0);
+    check("imprint-rotator token list --json", &listed.out);
+    let created: Value = serde_json::from_str(&created.out).unwrap();
+    let name = created["fingerprints"][0].as_str().unwrap();
+    let revoked = Ran::of(&mut site.rotator(&["token", "revoke", "--json", "--fingerprint", name])).expect(0);
+    check("imprint-rotator token revoke --json", &revoked.out);
+
     // Which facts there are depends on the machine: one that was found stands for all.
     let facts = Ran::of(&mut machine.imprint(&["facts", "--json"])).expect(0);
     let mut facts: Value = serde_json::from_str(&facts.out).unwrap();

@@ -36,6 +36,7 @@ mod process;
 mod readers;
 mod sinks;
 mod sources;
+mod tokens;
 mod unsettled;
 
 use imprint_e2e::Site;

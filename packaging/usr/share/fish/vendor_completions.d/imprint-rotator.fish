@@ -32,6 +32,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rot
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "token" -d 'Mint, list and revoke tokens by hand'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
@@ -45,13 +46,14 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l secret-file -d 'Seal with the content of this file as well; each machine needs the same as secret_file' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l factory -d 'The host factory; may be left out when the configuration has one alone' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l lifetime -d 'How long the token lives, such as 2h; as the published ones if left out' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l cidr -d 'Where the token may be used from; the factory\'s cidr if left out. May be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l cidr -d 'Where the token may be used from, as Conjur sees it; the factory\'s cidr if left out. May be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l token-from -d 'Seal a given token instead of minting one: from standard input' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l expires-at -d 'When the given token ends, such as 2026-11-22T08:00:00Z' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l memory -d 'Memory that one guess costs, and the agent once, in MiB' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l passes -d 'Passes over that memory' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l out -d 'The file to write, with mode 0600' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l any-address -d 'Let it be used from any address'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -66,8 +68,52 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" 
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "create" -d 'Mint tokens for a machine or a tool that takes them as they are'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "list" -d 'Show all tokens at Conjur by their fingerprints, and what each is'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "revoke" -d 'Revoke tokens at Conjur, named by their fingerprints or by what they are'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l factory -d 'The host factory, of the configuration' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l duration-days -d 'How long the tokens live: so many days' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l duration-hours -d 'and so many hours' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l duration-minutes -d 'and so many minutes' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l cidr -d 'Where the token may be used from, as Conjur sees it; the factory\'s cidr if left out. May be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l count -d 'How many tokens, at most 100' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l out -d 'A new file for the tokens, one a line, with mode 0600; - for standard output' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l any-address -d 'Let it be used from any address'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l reveal -d 'With --out -, also onto a terminal'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'Tell what was made as one JSON object, which has no token'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l factory -d 'Only this factory of the configuration; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'One JSON object instead of a table'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l fingerprint -d 'The token of this name; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-from -d 'A given token: from standard input' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l factory -d 'Only of this factory of the configuration; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l orphans -d 'Every orphan: tokens that were minted and never published'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l expired -d 'Every expired token of this deployment'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l foreign -d 'Every token that this deployment did not mint, live or expired; --factory must say where'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l published -d 'Also one that is published, or that a run may be publishing: agents that fetch it are refused'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l json -d 'One JSON object instead of lines'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "create" -d 'Mint tokens for a machine or a tool that takes them as they are'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show all tokens at Conjur by their fingerprints, and what each is'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Revoke tokens at Conjur, named by their fingerprints or by what they are'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "token" -d 'Mint, list and revoke tokens by hand'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Mint tokens for a machine or a tool that takes them as they are'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Show all tokens at Conjur by their fingerprints, and what each is'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke tokens at Conjur, named by their fingerprints or by what they are'
