@@ -1,20 +1,29 @@
-//! The Lambda function: a scheduled event rotates what is due; a direct invoke may ask for more.
+//! The Lambda function: a scheduled event rotates what is due; a direct invoke names a command.
 //!
 //! The invocation fails when any factory did, after all others were done, so that Lambda's own error
-//! metric, retries and alarms see it. The error type is the worst class, the message the report.
+//! metric, retries and alarms see it. What is asked for is in `command`, what a failure tells in `failed`;
+//! each line of the log names the run and Lambda's request, and the metrics of a run are lines of it too.
+
+mod command;
+mod failed;
 
 use crate::PROGRAM;
 use crate::config::Config;
 use crate::effects::{Effects as _, Real};
 use crate::logging::{self, Form};
-use crate::rotate::{self, Ask, Run};
+use crate::metrics;
+use crate::outlook::Outlook;
+use crate::rotate::{self, Ask, Report, Run};
+use crate::status::Status;
+use command::Command;
+use failed::Failed;
 use imprint_core::caller::{Caller, RunId};
-use imprint_core::error::{Class, Classified, chain};
+use imprint_core::error::Class;
 use imprint_core::second::Second;
-use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{LambdaEvent, service_fn};
 use log::LevelFilter;
-use serde::Deserialize as _;
-use serde_json::{Value, json};
+use serde_json::Value;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
@@ -30,37 +39,6 @@ struct Made {
     on: Real,
 }
 
-/// A failed invocation.
-#[derive(Debug)]
-struct Failed {
-    class: Class,
-    report: Value,
-}
-
-impl Failed {
-    fn of(error: &dyn Classified) -> Self {
-        let class = error.class();
-        let report = json!({"class": class.as_str(), "error": words(error), "hint": error.hint()});
-        Self { class, report }
-    }
-}
-
-/// `chain` for an error that is known by what it can do alone.
-fn words(error: &dyn Classified) -> String {
-    let mut text = error.to_string();
-    if let Some(source) = error.source() {
-        text.push_str(": ");
-        text.push_str(&chain(source));
-    }
-    text
-}
-
-impl From<Failed> for Diagnostic {
-    fn from(failed: Failed) -> Self {
-        Self { error_type: failed.class.as_str().to_owned(), error_message: failed.report.to_string() }
-    }
-}
-
 /// Serves events until Lambda ends the process.
 pub(crate) async fn run() -> ExitCode {
     logging::start(Form::Json, level(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref()));
@@ -68,11 +46,12 @@ pub(crate) async fn run() -> ExitCode {
     // invocation with its reason, where a process that dies at start says nothing useful.
     let made = OnceCell::new();
     let made = &made;
+    let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "imprint-rotator".to_owned());
+    let function = function.as_str();
     let served = lambda_runtime::run(service_fn(async |event: LambdaEvent<Value>| {
-        answer(made, event).await.inspect_err(|failed| {
-            let class = failed.class.as_str();
-            log::error!(class; "the invocation fails: {}", failed.report);
-        })
+        let id = RunId::draw(Second::now());
+        logging::each_line(&[("rotation_id", id.as_str()), ("request_id", &event.context.request_id)]);
+        answer(made, event, &id, function).await
     }))
     .await;
     match served {
@@ -84,62 +63,112 @@ pub(crate) async fn run() -> ExitCode {
     }
 }
 
-async fn answer(made: &OnceCell<Made>, event: LambdaEvent<Value>) -> Result<Value, Failed> {
-    let ask = ask(&event.payload)?;
-    let id = RunId::draw(Second::now());
-    let made = made
-        .get_or_try_init(async || {
-            let config = Config::load(None, |name| std::env::var(name).ok()).map_err(|e| Failed::of(&e))?;
-            let config = Rc::new(config);
-            let caller = Caller::new(PROGRAM, "rotate", &id);
-            let on = Real::new(Rc::clone(&config), &caller).await.map_err(|e| Failed::of(&e))?;
-            Ok(Made { config, caller, on })
-        })
-        .await?;
-    // The clients outlive a run; what they tell of it does not.
-    made.caller.begin("rotate", &id);
-    let within = left(event.context.deadline, made.on.now());
-    let run = Run::new(&made.config, &ask, &id, Some(within), fastrand::Rng::new());
-    let report = run.rotate(&made.on).await.map_err(|error: rotate::Error| Failed::of(&error))?;
-    match report.class() {
-        None => Ok(report.to_json()),
-        Some(class) => Err(Failed { class, report: report.to_json() }),
+async fn answer(
+    made: &OnceCell<Made>,
+    event: LambdaEvent<Value>,
+    id: &RunId,
+    function: &str,
+) -> Result<Value, Failed> {
+    let command = Command::of(event.payload).inspect_err(complain)?;
+    let name = command.name();
+    let made = async || {
+        let made = made.get_or_try_init(async || make(name, id).await).await?;
+        // The clients outlive a run; what they tell of it does not.
+        made.caller.begin(name, id);
+        Ok(made)
+    };
+    match command {
+        Command::Plan(ask) => {
+            let Made { config, on, .. } = made().await.inspect_err(complain)?;
+            let told = Outlook::ask(config, &ask.factories, ask.now, on).await;
+            let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
+            Ok(judged(told.to_json(), told.class()))
+        }
+        Command::Rotate(rotate) => {
+            let ask = rotate.ask();
+            let ended = match made().await {
+                Ok(made) => rotated(made, &ask, id, event.context.deadline).await,
+                Err(failed) => Err((failed, ask.factories.len())),
+            };
+            let of = metrics::Of { function, rotation_id: id.as_str(), now: Second::now() };
+            match ended {
+                Ok(report) => {
+                    publish(&of.run(&report));
+                    summed_up(&report)
+                }
+                Err((failed, factories)) => {
+                    complain(&failed);
+                    // A person who asked for what there is not was told so; nothing failed.
+                    if failed.class != Class::Usage {
+                        publish(&[of.not_begun(failed.class, factories)]);
+                    }
+                    Err(failed)
+                }
+            }
+        }
+        Command::Status(ask) => {
+            let Made { config, on, .. } = made().await.inspect_err(complain)?;
+            let told = Status::ask(config, &ask.factories, on).await;
+            let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
+            Ok(judged(told.to_json(), told.class()))
+        }
     }
 }
 
-/// What an event asks for. EventBridge's events carry their source, and ask for what is due.
-fn ask(event: &Value) -> Result<Ask, Failed> {
-    if event.get("source").is_some_and(Value::is_string) && event.get("detail-type").is_some() {
-        return Ok(Ask::default());
+async fn make(command: &str, id: &RunId) -> Result<Made, Failed> {
+    let config = Config::load(None, |name| std::env::var(name).ok()).map_err(|e| Failed::of(&e))?;
+    let config = Rc::new(config);
+    let caller = Caller::new(PROGRAM, command, id);
+    let on = Real::new(Rc::clone(&config), &caller).await.map_err(|e| Failed::of(&e))?;
+    Ok(Made { config, caller, on })
+}
+
+/// A rotation; when it could not begin, for how many factories.
+async fn rotated(made: &Made, ask: &Ask, id: &RunId, deadline: u64) -> Result<Report, (Failed, usize)> {
+    let within = left(deadline, made.on.now());
+    let run = Run::new(&made.config, ask, id, Some(within), fastrand::Rng::new());
+    let all = if ask.factories.is_empty() { made.config.factories.len() } else { ask.factories.len() };
+    run.rotate(&made.on).await.map_err(|error: rotate::Error| (Failed::of(&error), all))
+}
+
+/// The result of a run, or its failure; what happened to each factory was logged as it happened.
+fn summed_up(report: &Report) -> Result<Value, Failed> {
+    let rotate::Counts { rotated, kept, lost_races, failed, orphans_revoked, orphans_left } = report.counts();
+    let class = report.class();
+    let level = if class.is_some() { log::Level::Error } else { log::Level::Info };
+    log::log!(
+        level, event = "run ended", class = class.map_or("", Class::as_str),
+        rotated, kept, lost_races, failed, orphans_revoked, orphans_left;
+        "{failed} of {} factories failed, {rotated} rotated, {kept} kept", report.factories.len()
+    );
+    match class {
+        None => Ok(report.to_json()),
+        Some(class) => Err(Failed::of_run(class, report)),
     }
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Invoke {
-        #[serde(default)]
-        factories: Vec<String>,
-        #[serde(default)]
-        now: bool,
-        #[serde(default)]
-        revoke_superseded: bool,
+}
+
+/// A report with the worst that it says, by which a command's exit code would go: a function that only
+/// looks has done its work, whatever it saw.
+fn judged(mut report: Value, worst: Option<Class>) -> Value {
+    if let Some(members) = report.as_object_mut() {
+        members.insert("worst".to_owned(), worst.map(Class::as_str).into());
     }
-    let refuse = |why: String| Failed {
-        class: Class::Usage,
-        report: json!({
-            "class": Class::Usage.as_str(),
-            "error": format!("the event is not understood: {why}"),
-            "hint": "send {\"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, each optional, or a scheduled event",
-        }),
-    };
-    let invoke = Invoke::deserialize(event).map_err(|e| refuse(e.to_string()))?;
-    if invoke.revoke_superseded && !invoke.now {
-        return Err(refuse("revoke_superseded needs now".to_owned()));
-    }
-    let factories = invoke.factories.iter().map(|id| id.parse()).collect::<Result<_, _>>();
-    Ok(Ask {
-        now: invoke.now,
-        revoke_superseded: invoke.revoke_superseded,
-        factories: factories.map_err(|e: imprint_core::name::Error| refuse(e.to_string()))?,
-    })
+    report
+}
+
+/// The one line that tells why an invocation failed as a whole.
+fn complain(failed: &Failed) {
+    let text = |name: &str| failed.report.get(name).and_then(Value::as_str).unwrap_or_default();
+    let (class, hint) = (failed.class.as_str(), text("hint"));
+    log::error!(event = "run failed", class, hint; "{}", text("error"));
+}
+
+/// Metrics go the way that the format names for Lambda, standard output, whatever the level of the log.
+fn publish(lines: &[String]) {
+    let mut text = lines.join("\n");
+    text.push('\n');
+    // Where standard output is closed, there is nobody to tell.
+    let _nobody = std::io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// What is left of an invocation that ends at `deadline`, in milliseconds since 1970.
@@ -163,62 +192,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events() {
-        let check = |event: Value, now: bool, factories: Option<&[&str]>| {
-            let asked = ask(&event).ok();
-            let wanted = factories.map(|ids| Ask {
-                now,
-                factories: ids.iter().map(|id| id.parse().unwrap()).collect(),
-                ..Ask::default()
-            });
-            assert_eq!(asked, wanted, "{event}");
-        };
-        check(
-            json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}),
-            false,
-            Some(&[]),
-        );
-        check(
-            json!({"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1"}),
-            false,
-            Some(&[]),
-        );
-        check(json!({}), false, Some(&[]));
-        check(json!({"now": true}), true, Some(&[]));
-        check(json!({"factories": ["app/web", "db"], "now": false}), false, Some(&["app/web", "db"]));
-        check(json!({"factories": ["app/*"]}), false, None);
-        check(json!({"revoke_superseded": true}), false, None);
-        let incident = ask(&json!({"now": true, "revoke_superseded": true})).unwrap();
-        assert!(incident.now && incident.revoke_superseded);
-        check(json!({"factory": "app/web"}), false, None);
-        check(json!({"factories": "app/web"}), false, None);
-        check(json!({"now": "yes"}), false, None);
-        check(json!({"Records": []}), false, None);
-        check(json!([1]), false, None);
-        check(json!(null), false, None);
-    }
-
-    #[test]
-    fn what_lambda_is_told() {
-        let failed = ask(&json!({"factories": ["a b"]})).unwrap_err();
-        let told = Diagnostic::from(failed);
-        assert_eq!(told.error_type, "usage");
-        assert!(
-            told.error_message.contains("host factory \\\"a b\\\" may have only"),
-            "{}",
-            told.error_message
-        );
-        let told = Diagnostic::from(Failed::of(&crate::config::Error::None));
-        assert_eq!(told.error_type, "config");
-        assert!(told.error_message.contains("IMPRINT_ROTATOR_CONFIG"), "{}", told.error_message);
-    }
-
-    #[test]
     fn time_left_and_log_levels() {
         let now = Second::from_unix(1_800_000_000);
         assert_eq!(left(1_800_000_060_000, now), Duration::from_secs(57));
         assert_eq!(left(0, now), Duration::ZERO);
         assert_eq!(level(Some("DEBUG")), LevelFilter::Debug);
         assert_eq!(level(None), LevelFilter::Info);
+    }
+
+    #[test]
+    fn what_only_looks_says_the_worst_that_it_saw() {
+        let told = |class| judged(serde_json::json!({"schema": 1}), class).to_string();
+        assert_eq!(told(None), r#"{"schema":1,"worst":null}"#);
+        assert_eq!(told(Some(Class::Absent)), r#"{"schema":1,"worst":"absent"}"#);
     }
 }

@@ -11,6 +11,7 @@ pub mod effects;
 pub mod label;
 mod lambda;
 mod logging;
+pub mod metrics;
 pub mod network;
 pub mod outlook;
 pub mod plan;

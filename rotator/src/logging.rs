@@ -8,6 +8,7 @@ use log::kv::{self, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -19,6 +20,9 @@ pub enum Form {
 }
 
 struct Stderr(Form);
+
+/// What each line has beside its own fields.
+static EACH: Mutex<Vec<(&'static str, String)>> = Mutex::new(Vec::new());
 
 /// Starts logging; later calls change nothing.
 pub fn start(form: Form, level: LevelFilter) {
@@ -33,6 +37,12 @@ pub fn start(form: Form, level: LevelFilter) {
     }
 }
 
+/// From now on each JSON line has these fields too: those of the run that it is of.
+pub fn each_line(fields: &[(&'static str, &str)]) {
+    *EACH.lock().unwrap_or_else(PoisonError::into_inner) =
+        fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+}
+
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("imprint")
@@ -41,7 +51,9 @@ impl Log for Stderr {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             let line = match self.0 {
-                Form::Json => json_line(record, Second::now()),
+                Form::Json => {
+                    json_line(record, Second::now(), &EACH.lock().unwrap_or_else(PoisonError::into_inner))
+                }
                 Form::Words => words_line(record),
             };
             // Where standard error is closed, there is nobody to tell.
@@ -59,8 +71,9 @@ fn words_line(record: &Record<'_>) -> String {
     format!("{level}: {}{}\n", record.args(), hint.unwrap_or_default())
 }
 
-fn json_line(record: &Record<'_>, now: Second) -> String {
-    let mut fields = Fields(Map::new());
+fn json_line(record: &Record<'_>, now: Second, each: &[(&str, String)]) -> String {
+    let each = each.iter().map(|(name, value)| ((*name).to_owned(), value.as_str().into()));
+    let mut fields = Fields(each.collect());
     // Our own sources never fail; what was collected until one does is still worth a line.
     let _partly = record.key_values().visit(&mut fields);
     let mut line = fields.0;
@@ -103,7 +116,11 @@ mod tests {
                 .build();
             assert_eq!(Stderr(Form::Json).enabled(record.metadata()), target.starts_with("imprint"));
             assert_eq!(words_line(&record), words);
-            assert_eq!(json_line(&record, Second::from_unix(0)), json);
+            assert_eq!(json_line(&record, Second::from_unix(0), &[]), json);
+            let each = [("hint", "of the run".to_owned()), ("request_id", "1-2".to_owned())];
+            let line = json_line(&record, Second::from_unix(0), &each);
+            // A line's own field says more than the run's.
+            assert_eq!(line, json.replace("\"time\"", "\"request_id\":\"1-2\",\"time\""));
         };
         check(
             "imprint_rotator::rotate",

@@ -12,7 +12,7 @@ mod session;
 mod sweep;
 mod turns;
 
-pub use report::{Done, Outcome, Report, Swept, worst};
+pub use report::{Counts, Done, Offered, Outcome, Report, Swept, worst};
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};

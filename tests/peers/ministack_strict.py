@@ -85,10 +85,11 @@ async def serve(listeners, instance_ids):
 
     strict.check_version()
     from ministack import app
-    from strict import gate, iam, imds, kms
+    from strict import gate, iam, imds, kms, schedules
 
     kms.install()
     iam.install()
+    schedules.install()
     instances = {
         port_of(listener): imds.Instance(instance_id)
         for listener, instance_id in zip(listeners[1:], instance_ids, strict=True)

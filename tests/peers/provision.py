@@ -4,13 +4,17 @@
     provision.py --url URL layout --account myorg --layer web=bootstrap/web --layer db=bootstrap/db
     provision.py --url URL function --role ARN --environment '{"NAME": "value"}' PROGRAM_OR_ZIP
     provision.py --url URL invoke [--payload JSON] NAME
+    provision.py --url URL schedule --every 'rate(15 minutes)' NAME
+    provision.py --url URL schedule --once --input JSON NAME
+    provision.py --url URL log --of TEXT --count 2 NAME
     provision.py --url URL session ARN
 
 `layout` makes a versioned bucket, a KMS key with rotation, one role per layer and the rotator's
 role. A layer's role may get its one object and decrypt with its one factory in the encryption
 context; nothing else is granted to it, not even to list the bucket. `function` makes a Lambda
-function, `invoke` calls one and waits, `session` gives temporary credentials of a role under the
-names of the environment variables. Each prints one JSON object.
+function, `invoke` calls one and waits, `schedule` lets a rule or EventBridge Scheduler do it, `log`
+waits for what it then logs, `session` gives temporary credentials of a role under the names of the
+environment variables. Each prints one JSON object.
 """
 
 import argparse
@@ -19,6 +23,7 @@ import io
 import json
 import pathlib
 import stat
+import time
 import zipfile
 
 import boto3
@@ -28,6 +33,8 @@ REGION = "us-east-1"
 PREFIX = "factories"
 # The key of the encryption context that names the host factory.
 HOST_FACTORY_KEY = "imprint:host_factory"
+# How long a function may take to log what is waited for.
+LOG_SECONDS = 30
 
 
 def main():
@@ -48,6 +55,15 @@ def main():
     invoke = commands.add_parser("invoke", help="calls a function and waits")
     invoke.add_argument("--payload", default="{}", metavar="JSON")
     invoke.add_argument("name")
+    schedule = commands.add_parser("schedule", help="lets EventBridge call a function")
+    schedule.add_argument("--every", default="", metavar="RATE", help="a rule's rate; none takes it away")
+    schedule.add_argument("--once", action="store_true", help="EventBridge Scheduler, at once")
+    schedule.add_argument("--input", default="", metavar="JSON", help="what it sends instead of its event")
+    schedule.add_argument("name")
+    log = commands.add_parser("log", help="waits for lines of a function's log")
+    log.add_argument("--of", default="", metavar="TEXT")
+    log.add_argument("--count", default=1, type=int)
+    log.add_argument("name")
     session = commands.add_parser("session", help="temporary credentials of a role")
     session.add_argument("role", metavar="ARN")
     print(json.dumps(run(options.parse_args()), indent=2))
@@ -63,6 +79,10 @@ def run(given):
         return {"function_arn": cloud.function(given.name, given.role, zipped, given.environment)}
     if given.command == "invoke":
         return cloud.invoke(given.name, given.payload.encode())
+    if given.command == "schedule":
+        return cloud.once(given.name, given.input) if given.once else cloud.every(given.name, given.every)
+    if given.command == "log":
+        return {"lines": cloud.log(given.name, given.of, given.count)}
     return cloud.session(given.role)
 
 
@@ -214,6 +234,44 @@ class Cloud:
             "reply": said,
             "log": base64.b64decode(reply.get("LogResult", "")).decode(errors="replace"),
         }
+
+    def every(self, name, rate):
+        """Lets an EventBridge rule invoke the function; an empty rate takes the rule away."""
+        events = self.client("events")
+        if not rate:
+            events.remove_targets(Rule=name, Ids=["function"])
+            events.delete_rule(Name=name)
+            return {}
+        arn = self.client("lambda").get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+        made = events.put_rule(Name=name, ScheduleExpression=rate)
+        events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": arn}])
+        return {"arn": made["RuleArn"]}
+
+    def once(self, name, payload):
+        """Lets EventBridge Scheduler invoke the function at once and never again, with this input if any."""
+        function = self.client("lambda").get_function(FunctionName=name)["Configuration"]
+        target = {"Arn": function["FunctionArn"], "RoleArn": function["Role"]}
+        made = self.client("scheduler").create_schedule(
+            Name=name,
+            ScheduleExpression=time.strftime("at(%Y-%m-%dT%H:%M:%S)", time.gmtime()),
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target={**target, "Input": payload} if payload else target,
+        )
+        return {"arn": made["ScheduleArn"]}
+
+    def log(self, name, wanted, count):
+        """The function's log in CloudWatch Logs, once so many of its lines have the wanted text."""
+        logs = self.client("logs")
+        for _ in range(LOG_SECONDS * 5):
+            try:
+                events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+            except logs.exceptions.ResourceNotFoundException:
+                events = []
+            lines = [event["message"] for event in events]
+            if sum(wanted in line for line in lines) >= count:
+                return lines
+            time.sleep(0.2)
+        raise SystemExit(f"{name} never logged {wanted} {count} times: {lines}")
 
     def session(self, role):
         """Credentials of a role for an hour, as the AWS SDKs read them from the environment."""

@@ -4,7 +4,7 @@
 //! is nobody's, and is revoked when the flow fails; after the put, it belongs to the agents. The put
 //! is in `publish`, what is deleted afterwards in `sweep`.
 
-use super::report::{Done, Outcome, Swept};
+use super::report::{Done, Offered, Outcome, Swept};
 use super::session::Session;
 use super::{Error, Run, is_transient};
 use crate::config::Factory;
@@ -63,10 +63,13 @@ impl<E: Effects> Part<'_, E> {
     pub(super) async fn rotate(&self, listed: Option<&[Minted]>) -> Outcome {
         let notes = Notes::default();
         let mut orphans = Swept::default();
+        let mut offered = Offered::Unknown;
         let result = match self.begin(listed).await {
             Ok((tokens, found, plan)) => {
                 let tokens = tokens.as_ref();
+                let before = found.offered(&plan.step);
                 let (result, minted) = self.keep_or_replace(&found, plan.step, &notes).await;
+                offered = self.offered(before, &result);
                 // After a failure too: where every put fails, each run may leave an orphan.
                 orphans = self.sweep_orphans(tokens, plan.orphans, minted, &notes).await;
                 self.tidy(tokens, &plan.expired, minted, &notes).await;
@@ -74,7 +77,14 @@ impl<E: Effects> Part<'_, E> {
             }
             Err(error) => Err(error),
         };
-        Outcome { factory: self.factory.id.clone(), result, notes: notes.into_inner(), orphans, older: None }
+        Outcome {
+            factory: self.factory.id.clone(),
+            result,
+            notes: notes.into_inner(),
+            offered,
+            orphans,
+            older: None,
+        }
     }
 
     /// What there is, and what to do about it.
@@ -227,6 +237,18 @@ impl<E: Effects> Part<'_, E> {
             .map_err(|source| Error::Seal { factory: self.factory.id.clone(), source })
     }
 
+    /// What agents find at the end, where `before` was there at the beginning.
+    fn offered(&self, before: Offered, end: &Result<Done, Error>) -> Offered {
+        match end {
+            Ok(Done::Rotated { expires_at, .. }) => {
+                Offered::Token { issued_at: self.on.now(), expires_at: *expires_at }
+            }
+            Ok(Done::LostRace { .. }) => Offered::Unknown,
+            Err(Error::ReadBack { .. }) => Offered::Nothing,
+            Ok(Done::Kept { .. }) | Err(_) => before,
+        }
+    }
+
     pub(super) fn key(&self) -> String {
         layer_key(&self.run.config.account, &self.factory.id)
     }
@@ -245,6 +267,24 @@ impl Found {
         match self.published() {
             Published::Sealed(binding) => Some(binding.fingerprint.clone()),
             Published::Nothing | Published::Unreadable => None,
+        }
+    }
+
+    /// What agents find there. Only what Conjur lists, as ours and with that end, is a token: anybody who may
+    /// put could have written any times into it.
+    fn offered(&self, step: &Step) -> Offered {
+        let is_good = match step {
+            Step::Keep { .. } | Step::Mint(Why::Asked | Why::Changed | Why::Due) => true,
+            Step::Mint(Why::Expired | Why::Nothing | Why::Tampered | Why::Unlisted | Why::Unreadable) => {
+                false
+            }
+        };
+        match (self.published(), is_good) {
+            (Published::Sealed(binding), true) => {
+                Offered::Token { issued_at: binding.issued_at, expires_at: binding.expires_at }
+            }
+            _ if self.sure => Offered::Nothing,
+            _ => Offered::Unknown,
         }
     }
 

@@ -30,10 +30,45 @@ pub struct Outcome {
     pub result: Result<Done, Error>,
     /// What somebody should know beside it.
     pub notes: Vec<String>,
+    /// What agents find at its end.
+    pub offered: Offered,
     /// Tokens of ours that were minted and never published.
     pub orphans: Swept,
     /// Older tokens of ours, when they were to be revoked.
     pub older: Option<Swept>,
+}
+
+/// What agents find under a factory's key, as far as a run knows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Offered {
+    /// No token that Conjur takes.
+    Nothing,
+    /// A token.
+    Token {
+        /// When it was sealed.
+        issued_at: Second,
+        /// When it ends.
+        expires_at: Second,
+    },
+    /// It was not learned, or another run changed it meanwhile.
+    Unknown,
+}
+
+/// How the factories of a run ended, and what became of orphans.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counts {
+    /// With a new token.
+    pub rotated: usize,
+    /// With the one that was there.
+    pub kept: usize,
+    /// With another run's.
+    pub lost_races: usize,
+    /// Not well.
+    pub failed: usize,
+    /// Orphans that were revoked, of all factories.
+    pub orphans_revoked: usize,
+    /// Orphans that live on, of all factories.
+    pub orphans_left: usize,
 }
 
 /// Tokens that nobody needs: what became of them at Conjur.
@@ -89,19 +124,47 @@ impl Report {
         worst(self.factories.iter().filter_map(Outcome::class))
     }
 
-    /// The report as one JSON object.
+    /// How it ended, in figures.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        let failed = self.factories.iter().filter(|outcome| outcome.result.is_err()).count();
-        let orphans: usize = self.factories.iter().map(|outcome| outcome.orphans.revoked.len()).sum();
-        let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
+    pub fn counts(&self) -> Counts {
+        self.factories.iter().fold(Counts::default(), |mut counts, outcome| {
+            *match &outcome.result {
+                Ok(Done::Kept { .. }) => &mut counts.kept,
+                Ok(Done::LostRace { .. }) => &mut counts.lost_races,
+                Ok(Done::Rotated { .. }) => &mut counts.rotated,
+                Err(_) => &mut counts.failed,
+            } += 1;
+            counts.orphans_revoked += outcome.orphans.revoked.len();
+            counts.orphans_left += outcome.orphans.left.len();
+            counts
+        })
+    }
+
+    /// The same as one JSON object, without the factories.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        let Counts { rotated, kept, lost_races, failed, orphans_revoked, orphans_left } = self.counts();
         json!({
             "schema": SCHEMA,
             "rotation_id": self.rotation_id,
+            "rotated": rotated,
+            "kept": kept,
+            "lost_races": lost_races,
             "failed": failed,
-            "orphans_revoked": orphans,
-            "factories": factories,
+            "orphans_revoked": orphans_revoked,
+            "orphans_left": orphans_left,
         })
+    }
+
+    /// The report as one JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let mut report = self.summary();
+        let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
+        if let Some(members) = report.as_object_mut() {
+            members.insert("factories".to_owned(), factories.into());
+        }
+        report
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod incident;
 mod many;
+mod offered;
 mod puts;
 mod races;
 mod storms;

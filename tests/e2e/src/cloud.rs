@@ -2,7 +2,7 @@
 //! role for each layer of a [`Site`], the rotator's role. Conjur remains the site's own.
 
 use crate::peers::Peers;
-use crate::{Machine, Ran, Site, bare, web};
+use crate::{Machine, Ran, Site, bare, web, write};
 use imprint_core::door::Trust;
 use serde_json::{Value, json};
 use std::fs::File;
@@ -196,6 +196,40 @@ impl Cloud {
         let said = self.provision(&words);
         let failed = said["failed"].as_bool().expect("whether it failed");
         Invoked { failed, reply: said["reply"].clone(), log: text(&said["log"]) }
+    }
+
+    /// Lets a rule of EventBridge invoke a function, at a rate whose minutes pass in seconds; an empty one
+    /// takes the rule away.
+    pub fn every(&self, rate: &str, name: &str) {
+        let _made = self.provision(&["schedule", "--every", rate, name].map(str::to_owned));
+    }
+
+    /// Lets EventBridge Scheduler invoke a function once, soon; with its own event, or with this input.
+    pub fn once(&self, name: &str, input: Option<&Value>) {
+        let mut words = ["schedule", "--once", name].map(str::to_owned).to_vec();
+        words.extend(input.map(|input| format!("--input={input}")));
+        let _made = self.provision(&words);
+    }
+
+    /// A function's log in CloudWatch Logs, once `count` of its lines have this text.
+    #[must_use]
+    pub fn log(&self, name: &str, of: &str, count: usize) -> String {
+        let words = ["log", "--of", of, "--count", &count.to_string(), name].map(str::to_owned);
+        let said = self.provision(&words);
+        let lines = said["lines"].as_array().expect("lines");
+        lines.iter().map(|line| text(line) + "\n").collect()
+    }
+
+    /// The metrics in a log, each of which fits the published schema of its format.
+    #[must_use]
+    pub fn metrics(&self, log: &str) -> Vec<Value> {
+        let lines: Vec<&str> = log.lines().filter(|line| line.contains("\"CloudWatchMetrics\"")).collect();
+        let file = self.folder.join("metrics");
+        write(&file, 0o644, &lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+        let mut command = self.peers.script("check_emf.py");
+        let ran = Ran::of(command.stdin(File::open(file).expect("the lines"))).expect(0);
+        assert_eq!(ran.out.trim(), lines.len().to_string());
+        lines.iter().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     fn provision(&self, words: &[String]) -> Value {

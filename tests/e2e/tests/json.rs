@@ -55,7 +55,7 @@ fn shape_of(value: &Value) -> BTreeMap<String, &'static str> {
 
 /// The example has the members that were printed, and the text names each of them.
 #[track_caller]
-fn check(command: &str, printed: &str) {
+pub(crate) fn check(command: &str, printed: &str) {
     let (example, text) =
         documented().remove(command).unwrap_or_else(|| panic!("{command} is not documented"));
     let printed: Value =

@@ -1,0 +1,174 @@
+//! What an event asks for: the function's side of the command line.
+//!
+//! A scheduled event asks for what is due. A direct invoke names a command, and gives its flags as members:
+//! `{"command": "rotate", "factories": ["app/web"], "now": true}`. Whoever may invoke the function may send any
+//! of them, so a member that is not known is refused rather than passed over.
+
+use super::failed::Failed;
+use crate::rotate::Ask;
+use imprint_core::error::Class;
+use imprint_core::name::FactoryId;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+
+/// What to send instead.
+const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\" or \"status\" as the command; see docs/json.md";
+
+/// A command, as its flags ask for it.
+#[derive(Debug, Deserialize, Eq, PartialEq)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub(super) enum Command {
+    /// What `rotate` would do now.
+    Plan(Plan),
+    /// Replaces what is due, or what is asked for.
+    Rotate(Rotate),
+    /// What is published.
+    Status(Status),
+}
+
+#[derive(Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Plan {
+    #[serde(default, deserialize_with = "ids")]
+    pub(super) factories: Vec<FactoryId>,
+    #[serde(default)]
+    pub(super) now: bool,
+}
+
+#[derive(Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rotate {
+    #[serde(default, deserialize_with = "ids")]
+    factories: Vec<FactoryId>,
+    #[serde(default)]
+    now: bool,
+    #[serde(default)]
+    revoke_superseded: bool,
+}
+
+#[derive(Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    #[serde(default, deserialize_with = "ids")]
+    pub(super) factories: Vec<FactoryId>,
+}
+
+impl Rotate {
+    pub(super) fn ask(self) -> Ask {
+        let Self { factories, now, revoke_superseded } = self;
+        Ask { now, revoke_superseded, factories }
+    }
+}
+
+impl Command {
+    /// The command of an event.
+    ///
+    /// # Errors
+    /// [`Class::Usage`], with what is not understood.
+    pub(super) fn of(mut event: Value) -> Result<Self, Failed> {
+        // EventBridge's events carry their source, whatever else is in them.
+        if event.get("source").is_some_and(Value::is_string) && event.get("detail-type").is_some() {
+            return Ok(Self::Rotate(Rotate::default()));
+        }
+        if let Some(members) = event.as_object_mut() {
+            members.entry("command").or_insert_with(|| "rotate".into());
+        }
+        let refuse =
+            |why: &str| Failed::new(Class::Usage, &format!("the event is not understood: {why}"), Some(HINT));
+        match Self::deserialize(event).map_err(|e| refuse(&e.to_string()))? {
+            Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => {
+                Err(refuse("revoke_superseded needs now"))
+            }
+            command => Ok(command),
+        }
+    }
+
+    /// Its name, as on the command line.
+    pub(super) const fn name(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "plan",
+            Self::Rotate(_) => "rotate",
+            Self::Status(_) => "status",
+        }
+    }
+}
+
+fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FactoryId>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rotate(now: bool, factories: &[&str]) -> Command {
+        let factories = factories.iter().map(|id| id.parse().unwrap()).collect();
+        Command::Rotate(Rotate { factories, now, revoke_superseded: false })
+    }
+
+    #[test]
+    fn what_events_ask_for() {
+        let check = |event: Value, wanted: Command| match Command::of(event.clone()) {
+            Ok(command) => assert_eq!(command, wanted, "{event}"),
+            Err(failed) => panic!("{event}: {failed:?}"),
+        };
+        let due = || rotate(false, &[]);
+        check(json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}), due());
+        check(
+            json!({"source": "aws.scheduler", "detail-type": "Scheduled Event", "id": "1", "detail": "{}"}),
+            due(),
+        );
+        check(json!({}), due());
+        check(json!({"command": "rotate"}), due());
+        check(json!({"now": true}), rotate(true, &[]));
+        check(json!({"factories": ["app/web", "db"], "now": false}), rotate(false, &["app/web", "db"]));
+        check(json!({"command": "rotate", "factories": ["db"], "now": true}), rotate(true, &["db"]));
+        let web = || vec!["app/web".parse().unwrap()];
+        check(json!({"command": "status"}), Command::Status(Status { factories: vec![] }));
+        check(
+            json!({"command": "status", "factories": ["app/web"]}),
+            Command::Status(Status { factories: web() }),
+        );
+        check(
+            json!({"command": "plan", "factories": ["app/web"], "now": true}),
+            Command::Plan(Plan { factories: web(), now: true }),
+        );
+        let incident = Command::of(json!({"now": true, "revoke_superseded": true})).unwrap();
+        let Command::Rotate(incident) = incident else { panic!("{incident:?}") };
+        let asked = Ask { now: true, revoke_superseded: true, factories: vec![] };
+        assert_eq!(incident.ask(), asked);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let check = |event: Value, say: &str| {
+            let failed = Command::of(event.clone()).expect_err(&event.to_string());
+            assert_eq!(failed.class, Class::Usage, "{event}");
+            let told = failed.report["error"].as_str().unwrap();
+            assert!(
+                told.contains(say) && failed.report["hint"].as_str().unwrap().contains("\"command\""),
+                "{told}"
+            );
+        };
+        check(
+            json!({"command": "promote"}),
+            "unknown variant `promote`, expected one of `plan`, `rotate`, `status`",
+        );
+        check(json!({"command": "Rotate"}), "unknown variant");
+        check(json!({"command": 1}), "invalid type");
+        check(json!({"command": null}), "invalid type");
+        check(json!({"factories": ["app/*"]}), "host factory \"app/*\" may have only");
+        check(json!({"revoke_superseded": true}), "revoke_superseded needs now");
+        check(json!({"factory": "app/web"}), "unknown field `factory`");
+        check(json!({"command": "status", "now": true}), "unknown field `now`");
+        check(json!({"factories": "app/web"}), "invalid type");
+        check(json!({"now": "yes"}), "invalid type");
+        check(json!({"Records": []}), "unknown field `Records`");
+        check(json!([1]), "");
+        check(json!(null), "");
+        check(json!("rotate"), "");
+    }
+}
