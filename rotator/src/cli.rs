@@ -5,8 +5,8 @@ mod run;
 
 pub(crate) use run::{failed_to_start, run};
 
-use crate::seal;
 use crate::token::{create, revoke};
+use crate::{conjur_policy, seal};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
@@ -80,6 +80,21 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Print the Conjur policy that the configuration needs
+    ///
+    /// Factories with their layers, the branches of the hosts, the rotator, the reaper that removes hosts, and what
+    /// each may do, with a comment at every permit. Nobody is asked, and nothing is changed: loading it is up to
+    /// whoever may. A factory's layer has the factory's id, and the reaper lies beside the rotator.
+    #[command(verbatim_doc_comment, after_help = more("policy"), after_long_help = after(
+        &[
+            ("imprint-rotator policy", "all of it, to be loaded into root"),
+            ("imprint-rotator policy --branch app", "what lies below app, to be loaded there"),
+            ("imprint-rotator policy --factory app/new --unprivileged", "for instances that nobody has looked at yet"),
+        ],
+        "the policy is printed",
+        &EVERY_CLASS,
+    ))]
+    Policy(conjur_policy::Ask),
     /// Seal a token with facts of the machines that shall open it, where there is no cloud
     ///
     /// It mints a token, or takes a given one, and writes one file for all the machines; the agent takes it
@@ -250,6 +265,13 @@ mod tests {
             "r rotate --now --revoke-superseded",
             Ok("Rotate { now: true, revoke_superseded: true, factories: [], json: false }"),
         );
+        check(
+            "r policy --factory a/b --branch a --unprivileged",
+            Ok(
+                "Policy(Ask { factories: [FactoryId(\"a/b\")], branch: Some(Branch(\"a\")), unprivileged: true })",
+            ),
+        );
+        check("r policy --branch a:b", Err(()));
         check("r rotate --revoke-superseded", Err(()));
         check("r status --json", Ok("Status { factories: [], json: true }"));
         check("r status --factory a", Ok("Status { factories: [FactoryId(\"a\")], json: false }"));

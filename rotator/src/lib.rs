@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod conjur_policy;
 pub mod effects;
 pub mod label;
 mod lambda;

@@ -6,6 +6,7 @@ mod token;
 use super::{Cli, Command};
 use crate::PROGRAM;
 use crate::config::{self, Config};
+use crate::conjur_policy;
 use crate::effects::{self, Real};
 use crate::logging::{self, Form};
 use crate::outlook::Outlook;
@@ -30,6 +31,8 @@ enum Error {
     #[error(transparent)]
     Effect(#[from] effects::Error),
     #[error(transparent)]
+    Policy(#[from] conjur_policy::Error),
+    #[error(transparent)]
     Run(#[from] rotate::Error),
     #[error(transparent)]
     Seal(#[from] seal::Error),
@@ -42,6 +45,7 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
+            Self::Policy(error) => error.class(),
             Self::Run(error) => error.class(),
             Self::Seal(error) => error.class(),
             Self::Token(error) => error.class(),
@@ -52,6 +56,7 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
+            Self::Policy(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Seal(error) => error.hint(),
             Self::Token(error) => error.hint(),
@@ -105,6 +110,11 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             }
             Ok(report.class())
         }
+        Command::Policy(ask) => {
+            let text = conjur_policy::policy(&config, &ask)?;
+            say(text.trim_end());
+            Ok(None)
+        }
         Command::Seal(ask) => {
             // Conjur alone: there may be no AWS to have a region of.
             let report = seal::seal(&config, &ask, &id, &seal::Real::new(&config, &caller("seal"))?).await?;
@@ -157,9 +167,12 @@ fn complain(error: &Error) {
             .map(|problem| format!("{}: {problem}", path.display()))
             .collect::<Vec<_>>()
             .join("\n"),
-        Error::Config(_) | Error::Effect(_) | Error::Run(_) | Error::Seal(_) | Error::Token(_) => {
-            chain(error)
-        }
+        Error::Config(_)
+        | Error::Effect(_)
+        | Error::Policy(_)
+        | Error::Run(_)
+        | Error::Seal(_)
+        | Error::Token(_) => chain(error),
     };
     if let Some(hint) = error.hint() {
         text.push_str("\nhint: ");

@@ -111,15 +111,24 @@ fn conjur_takes_the_policy() {
     let policy = blocks("yaml").into_iter().find(|block| block.contains("!host-factory")).unwrap();
     for version in [Version::V1_22_3, Version::V1_24_0] {
         let made = Conjur::new(version, "prod").load_policy("root", &policy).unwrap();
-        assert_eq!(made.keys().collect::<Vec<_>>(), ["prod:host:imprint/rotator"]);
+        assert_eq!(
+            made.keys().collect::<Vec<_>>(),
+            ["prod:host:imprint/reaper", "prod:host:imprint/rotator"]
+        );
     }
+    // It is what the program prints for the configuration that the README shows, without its head.
+    let config = rotator(&blocks("toml")[0]);
+    let printed = imprint_rotator::conjur_policy::policy(&config, &Default::default()).unwrap();
+    let (head, printed) = printed.split_once("\n\n").unwrap();
+    assert!(head.lines().all(|line| line.starts_with('#')), "{head}");
+    assert_eq!(policy, printed);
 }
 
 #[test]
 fn the_iam_policies_name_what_the_programs_name() {
     let policies: Vec<serde_json::Value> =
         blocks("json").iter().map(|block| serde_json::from_str(block).unwrap()).collect();
-    assert_eq!(policies.len(), 2);
+    assert_eq!(policies.len(), 3);
     let config = agent(&blocks("toml")[1]);
     let text = policies[0].to_string();
     let source = config.s3().unwrap();

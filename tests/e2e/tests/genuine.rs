@@ -106,6 +106,7 @@ struct Branch<'a> {
     server: &'a Server,
     name: String,
     rotator_key: String,
+    reaper_key: String,
     secret: String,
 }
 
@@ -113,45 +114,56 @@ impl<'a> Branch<'a> {
     fn load(server: &'a Server) -> Self {
         let random = format!("{:016x}", RandomState::new().hash_one(std::process::id()));
         let name = format!("imprint-journey-{random}");
-        let mut branch = Self { server, name, rotator_key: String::new(), secret: format!("of {random}") };
-        let (status, said) = server.policy("POST", &branch.policy());
+        let (rotator_key, reaper_key) = (String::new(), String::new());
+        let mut branch = Self { server, name, rotator_key, reaper_key, secret: format!("of {random}") };
+        let printed = branch.printed();
+        let (status, said) = server.policy("POST", &printed);
         assert_eq!(status, 201, "{said}");
         let said: Value = serde_json::from_str(&said).unwrap();
-        let host = format!("{}:host:{}/rotator", server.account, branch.name);
-        branch.rotator_key = said["created_roles"][host]["api_key"].as_str().expect("a key").to_owned();
+        let key = |host: &str| {
+            let host = format!("{}:host:{}/{host}", server.account, branch.name);
+            said["created_roles"][host]["api_key"].as_str().expect("a key").to_owned()
+        };
+        (branch.rotator_key, branch.reaper_key) = (key("rotator"), key("reaper"));
+        let (status, said) = server.policy("POST", &printed);
+        let again: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((status, &again["created_roles"]), (201, &Value::Object(serde_json::Map::new())));
+        let (status, said) = server.policy("POST", &branch.variable());
+        assert_eq!(status, 201, "{said}");
         let variable = server.variable(&format!("{}/password", branch.name));
         let (status, said) = server.send("POST", &variable, Some(&server.admin()), &branch.secret);
         assert_eq!(status, 201, "{said}");
         branch
     }
 
-    /// One layer as the stack's own Conjur has two, and its rotator beside it.
-    fn policy(&self) -> String {
+    /// What `imprint-rotator policy` prints for one factory with its names as the stack has them.
+    fn printed(&self) -> String {
+        let name = &self.name;
+        let config = format!(
+            "account = {:?}\nappliance_url = {:?}\nlogin = \"host/{name}/rotator\"\ndeployment = \"1f2e3d4c\"\n\
+             [aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
+             [[factory]]\nid = \"{name}/factory\"\nhosts_branch = \"{name}/hosts\"\n",
+            self.server.account, self.server.url
+        );
+        let folder = folder();
+        let file = folder.path().join("rotator.toml");
+        write(&file, 0o644, &config);
+        let mut command = std::process::Command::new(programs().rotator);
+        command.env_clear().args(["policy", "--config"]).arg(&file);
+        Ran::of(&mut command).expect(0).out
+    }
+
+    /// What the layer's hosts may read: the one thing that an operator adds.
+    fn variable(&self) -> String {
+        let name = &self.name;
         format!(
             "\
-- !policy
-  id: {}
-  body:
-    - !host
-      id: rotator
-      annotations:
-        authn/api-key: true
-    - !layer nodes
-    - !host-factory
-      id: factory
-      layers: [ !layer nodes ]
-    - !policy hosts
-    - !variable password
-    - !permit
-      role: !layer nodes
-      privileges: [ read, execute ]
-      resource: !variable password
-    - !permit
-      role: !host rotator
-      privileges: [ execute, update ]
-      resource: !host-factory factory
-",
-            self.name
+- !variable {name}/password
+- !permit
+  role: !layer {name}/factory
+  privileges: [ read, execute ]
+  resource: !variable {name}/password
+"
         )
     }
 
@@ -243,12 +255,26 @@ fn journey(server: &Server) {
 
     assert_eq!(site.stack.conjur.log().len(), 0, "another Conjur was asked");
     for ran in [&rotated, &again, &rotator_status, &enrolled, &verified, &nothing] {
-        for secret in [&key, &branch.rotator_key, &server.key, &branch.secret] {
+        for secret in [&key, &branch.rotator_key, &branch.reaper_key, &server.key, &branch.secret] {
             assert!(!ran.out.contains(secret) && !ran.err.contains(secret), "a secret is told");
         }
     }
-    assert_eq!(branch.remove(), [], "left behind");
+    // The reaper finds the host and removes it, and reaches nothing else.
+    let reaper = server.authenticate(&format!("host/{layer}/reaper"), &branch.reaper_key).unwrap();
+    let (account, id) = (&server.account, machine.host_id());
+    let layer_id = web::part(&format!("{layer}/factory"));
+    let members = format!("/roles/{account}/layer/{layer_id}?members&kind[]=host");
+    let (status, said) = server.send("GET", &members, Some(&reaper), "");
+    assert!(status == 200 && said.contains(&id), "{status} {said}");
+    let patch = |branch: &str, record: &str| {
+        let path = format!("/policies/{account}/policy/{}", web::part(branch));
+        server.send("PATCH", &path, Some(&reaper), &format!("- !delete\n  record: {record}\n")).0
+    };
+    assert_eq!(patch(layer, "!host rotator"), 404);
+    let (hosts, id) = (format!("{layer}/hosts"), id.as_str());
+    assert_eq!(patch(&hosts, &format!("!host {}", id.strip_prefix(&format!("{hosts}/")).unwrap())), 201);
     assert!(server.authenticate(&login, &key).is_err(), "the host is still there");
+    assert_eq!(branch.remove(), [], "left behind");
 }
 
 /// A stand-in in a process of strangers: its address and files are all that is handed on.
@@ -285,7 +311,7 @@ fn the_journey_at_the_stand_in_as_1_22_3() {
 fn a_journey_that_breaks_off_leaves_nothing_either() {
     stranger(Version::V1_24_0, |server, stand_in| {
         let no = FaultKind::Status { code: 403, headers: Vec::new(), body: "".into() };
-        stand_in.inject(Fault::on("authenticate", no).skip(6));
+        stand_in.inject(Fault::on("authenticate", no).skip(8));
         let ended = catch_unwind(AssertUnwindSafe(|| journey(server)));
         assert!(ended.is_err(), "the journey came to its end");
         assert!(stand_in.count("redeem") > 0, "it broke off before there was a host");

@@ -32,6 +32,7 @@ mod metadata;
 mod one_redeemer;
 mod pages;
 mod place;
+mod policies;
 mod process;
 mod readers;
 mod sinks;

@@ -29,6 +29,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s v -l ve
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s V -l version -d 'Print version'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "policy" -d 'Print the Conjur policy that the configuration needs'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
@@ -41,6 +42,12 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" 
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l factory -d 'Only this factory of the configuration; may be repeated' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l branch -d 'The branch that the policy is loaded into; what lies elsewhere is left out [default: root]' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l unprivileged -d 'Layers that nothing is permitted to, each with a group of its own that owns it and its factory'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -s v -l verbose -d 'Say more on standard error'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l client-data -d 'What each machine reported: the JSON of ohai, of facter --json, or of imprint facts --json --reveal' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l facts -d 'The facts to seal with: names that imprint facts shows, or paths of Ohai or Facter, such as dmi.system.version' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l secret-file -d 'Seal with the content of this file as well; each machine needs the same as secret_file' -r -F
@@ -108,12 +115,13 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; a
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "list" -d 'Show all tokens at Conjur by their fingerprints, and what each is'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "revoke" -d 'Revoke tokens at Conjur, named by their fingerprints or by what they are'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "token" -d 'Mint, list and revoke tokens by hand'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate seal plan status token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "rotate" -d 'Replace each published token that is due, missing or no longer known to Conjur'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "policy" -d 'Print the Conjur policy that the configuration needs'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "seal" -d 'Seal a token with facts of the machines that shall open it, where there is no cloud'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "plan" -d 'Show what rotate would do now for each factory, and why'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "token" -d 'Mint, list and revoke tokens by hand'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan status token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "create" -d 'Mint tokens for a machine or a tool that takes them as they are'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "list" -d 'Show all tokens at Conjur by their fingerprints, and what each is'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and __fish_seen_subcommand_from token" -f -a "revoke" -d 'Revoke tokens at Conjur, named by their fingerprints or by what they are'

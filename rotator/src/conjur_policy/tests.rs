@@ -1,0 +1,208 @@
+//! The text itself. That Conjur takes it, and that it permits what is needed and no more, is tested end to end.
+
+use super::*;
+use crate::config::Config;
+use zeroize::Zeroizing;
+
+fn config(login: &str, factories: &[(&str, &str)]) -> Config {
+    let mut text = format!(
+        "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"{login}\"\ndeployment = \"1f2e3d4c\"\n\
+         [aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n"
+    );
+    for (id, hosts) in factories {
+        text.push_str(&format!("[[factory]]\nid = \"{id}\"\nhosts_branch = \"{hosts}\"\n"));
+    }
+    Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap()
+}
+
+/// The statements, without comments and empty lines.
+fn statements(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#')).collect()
+}
+
+#[test]
+fn who_is_who() {
+    let check = |login: &str, service: Option<&str>, rotator: (&str, &str), reaper: &str| {
+        let staff = Staff::of(login, service);
+        assert_eq!((staff.rotator.kind, staff.rotator.id.as_str()), rotator, "{login}");
+        assert_eq!((staff.reaper.kind, staff.reaper.id.as_str()), ("host", reaper), "{login}");
+    };
+    check("host/imprint/rotator", None, ("host", "imprint/rotator"), "imprint/reaper");
+    check("host/a/reaper", None, ("host", "a/reaper"), "a/hosts-reaper");
+    check("host/rotator", None, ("host", "rotator"), "reaper");
+    check("host/a/123456789012/role", Some("prod"), ("host", "a/123456789012/role"), "a/reaper");
+    check("host/123456789012/role", Some("prod"), ("host", "123456789012/role"), "reaper");
+    check("alice@ops", None, ("user", "alice@ops"), "imprint/reaper");
+}
+
+#[test]
+fn the_whole_text_is_always_the_same() {
+    let config = config("host/imprint/rotator", &[("app/web", "app/hosts"), ("app/db", "app/hosts")]);
+    let text = policy(&config, &Ask::default()).unwrap();
+    assert_eq!(policy(&config, &Ask::default()).unwrap(), text);
+    let wanted = "\
+- !policy
+  id: app
+  body:
+    - !layer web
+    - !host-factory
+      id: web
+      layers: [ !layer web ]
+    - !layer db
+    - !host-factory
+      id: db
+      layers: [ !layer db ]
+    - !policy hosts
+- !policy
+  id: imprint
+  body:
+    - !host
+      id: rotator
+      annotations:
+        authn/api-key: true
+    - !host
+      id: reaper
+      annotations:
+        authn/api-key: true
+- !permit
+  role: !host imprint/rotator
+  privileges: [ execute, update ]
+  resources:
+    - !host-factory app/web
+    - !host-factory app/db
+- !permit
+  role: !host imprint/reaper
+  privileges: [ read, update ]
+  resources:
+    - !policy app/hosts
+- !permit
+  role: !host imprint/reaper
+  privileges: [ read ]
+  resources:
+    - !layer app/web
+    - !layer app/db
+";
+    assert_eq!(statements(&text), wanted.lines().collect::<Vec<_>>());
+    for say in [
+        "conjur policy load --branch root",
+        "# The hosts of app/web, app/db lie below here.",
+        "update it revokes",
+    ] {
+        assert!(text.contains(say), "{say}: {text}");
+    }
+    assert!(text.lines().all(|line| line.len() <= 100), "{text}");
+    let unrevoking = Config { revoke: false, ..config };
+    let text = policy(&unrevoking, &Ask::default()).unwrap();
+    assert!(text.contains("privileges: [ execute ]") && !text.contains("[ execute, update ]"), "{text}");
+}
+
+#[test]
+fn only_what_is_asked_for() {
+    let config = config("host/imprint/rotator", &[("app/web", "app/hosts"), ("ops/db", "ops/hosts")]);
+    let ask = |factories: &[&str], branch: Option<&str>| Ask {
+        factories: factories.iter().map(|id| id.parse().unwrap()).collect(),
+        branch: branch.map(|branch| branch.parse().unwrap()),
+        unprivileged: false,
+    };
+    let one = policy(&config, &ask(&["ops/db"], None)).unwrap();
+    assert!(one.contains("!layer ops/db") && !one.contains("app"), "{one}");
+    let whole = policy(&config, &ask(&[], Some("root"))).unwrap();
+    assert_eq!(whole, policy(&config, &Ask::default()).unwrap());
+
+    // Below a branch ids are relative, and roles of elsewhere absolute.
+    let app = policy(&config, &ask(&[], Some("app"))).unwrap();
+    let wanted = "\
+- !layer web
+- !host-factory
+  id: web
+  layers: [ !layer web ]
+- !policy hosts
+- !permit
+  role: !host \"/imprint/rotator\"
+  privileges: [ execute, update ]
+  resources:
+    - !host-factory web
+- !permit
+  role: !host \"/imprint/reaper\"
+  privileges: [ read, update ]
+  resources:
+    - !policy hosts
+- !permit
+  role: !host \"/imprint/reaper\"
+  privileges: [ read ]
+  resources:
+    - !layer web
+";
+    assert_eq!(statements(&app), wanted.lines().collect::<Vec<_>>());
+    let imprint = policy(&config, &ask(&[], Some("imprint"))).unwrap();
+    assert!(imprint.contains("id: rotator") && !imprint.contains("!permit"), "{imprint}");
+
+    let refused = |ask: &Ask, say: &str| {
+        let error = policy(&config, ask).unwrap_err();
+        assert_eq!(error.class(), Class::Usage);
+        assert!(error.to_string().contains(say) && error.hint().is_some(), "{error}");
+    };
+    refused(&ask(&[], Some("ap")), "lies below ap");
+    refused(&ask(&[], Some("app/web")), "lies below app/web");
+    refused(&ask(&["web"], None), "not in the configuration: web");
+}
+
+#[test]
+fn a_layer_without_privileges_has_an_owner_of_its_own() {
+    let config = config("host/imprint/rotator", &[("app/web", "app/hosts")]);
+    let text = policy(&config, &Ask { unprivileged: true, ..Ask::default() }).unwrap();
+    let wanted = "\
+    - !group web-owners
+    - !layer
+      id: web
+      owner: !group web-owners
+    - !host-factory
+      id: web
+      owner: !group web-owners
+      layers: [ !layer web ]
+";
+    let block: Vec<&str> = statements(&text)[3..11].iter().map(|line| line.trim()).collect();
+    assert_eq!(block, wanted.lines().map(str::trim).collect::<Vec<_>>());
+    // What the rotator and the reaper need is the same.
+    let usual = policy(&config, &Ask::default()).unwrap();
+    let permits = |text: &str| text.split("- !permit").skip(1).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(permits(&text), permits(&usual));
+    assert!(!text.contains("!grant"), "{text}");
+}
+
+#[test]
+fn a_login_with_an_iam_role() {
+    let config = config("host/imprint/123456789012/rotator", &[("app/web", "app/hosts")]);
+    let staff = Staff::of(&config.login, Some("prod"));
+    let (mut tree, place) = (Tree::default(), Place { branch: None });
+    staff.declare(&mut tree, &place);
+    let text = tree.to_yaml();
+    let wanted = "\
+- !policy
+  id: conjur
+  body:
+    - !policy
+      id: authn-iam
+      body:
+        - !webservice prod
+- !policy
+  id: imprint
+  body:
+    - !host
+      id: reaper
+      annotations:
+        authn/api-key: true
+    - !policy
+      id: \"123456789012\"
+      body:
+        - !host rotator
+";
+    assert_eq!(statements(&text), wanted.lines().collect::<Vec<_>>());
+    let mut permits = String::new();
+    staff.permit(&mut permits, &place, &config, &config.factories.iter().collect::<Vec<_>>());
+    let first = permits.split("- !permit\n").nth(1).unwrap();
+    assert!(
+        first.contains("[ authenticate ]") && first.contains("- !webservice conjur/authn-iam/prod\n"),
+        "{permits}"
+    );
+}
