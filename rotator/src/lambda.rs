@@ -4,7 +4,7 @@
 //! metric, retries and alarms see it. What is asked for is in `command`, what a failure tells in `failed`;
 //! each line of the log names the run and Lambda's request, and the metrics of a run are lines of it too.
 
-mod command;
+pub mod command;
 mod failed;
 
 use crate::PROGRAM;
@@ -69,7 +69,7 @@ async fn answer(
     id: &RunId,
     function: &str,
 ) -> Result<Value, Failed> {
-    let command = Command::of(event.payload).inspect_err(complain)?;
+    let command = Command::of(event.payload).map_err(|e| Failed::of(&e)).inspect_err(complain)?;
     let name = command.name();
     let made = async || {
         let made = made.get_or_try_init(async || make(name, id).await).await?;

@@ -10,7 +10,7 @@ pub mod config;
 pub mod conjur_policy;
 pub mod effects;
 pub mod label;
-mod lambda;
+pub mod lambda;
 mod logging;
 pub mod metrics;
 pub mod network;

@@ -77,7 +77,8 @@ fn json_line(record: &Record<'_>, now: Second, each: &[(&str, String)]) -> Strin
     // Our own sources never fail; what was collected until one does is still worth a line.
     let _partly = record.key_values().visit(&mut fields);
     let mut line = fields.0;
-    line.insert("time".to_owned(), now.to_string().into());
+    // By this name Lambda takes it for the line's time; without one it would take no level either.
+    line.insert("timestamp".to_owned(), now.to_string().into());
     line.insert("level".to_owned(), record.level().as_str().to_ascii_lowercase().into());
     line.insert("message".to_owned(), record.args().to_string().into());
     format!("{}\n", serde_json::Value::Object(line))
@@ -120,21 +121,21 @@ mod tests {
             let each = [("hint", "of the run".to_owned()), ("request_id", "1-2".to_owned())];
             let line = json_line(&record, Second::from_unix(0), &each);
             // A line's own field says more than the run's.
-            assert_eq!(line, json.replace("\"time\"", "\"request_id\":\"1-2\",\"time\""));
+            assert_eq!(line, json.replace("\"timestamp\"", "\"request_id\":\"1-2\",\"timestamp\""));
         };
         check(
             "imprint_rotator::rotate",
             "wait",
             "warn: no \"answer\"\nyet\nhint: wait\n",
             "{\"attempt\":2,\"hint\":\"wait\",\"level\":\"warn\",\"message\":\"no \\\"answer\\\"\\nyet\",\
-             \"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n",
+             \"ok\":true,\"timestamp\":\"1970-01-01T00:00:00Z\"}\n",
         );
         check(
             "hyper_util::client",
             "",
             "warn: no \"answer\"\nyet\n",
             "{\"attempt\":2,\"hint\":\"\",\"level\":\"warn\",\"message\":\"no \\\"answer\\\"\\nyet\",\
-             \"ok\":true,\"time\":\"1970-01-01T00:00:00Z\"}\n",
+             \"ok\":true,\"timestamp\":\"1970-01-01T00:00:00Z\"}\n",
         );
     }
 }

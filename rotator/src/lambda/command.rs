@@ -4,21 +4,45 @@
 //! `{"command": "rotate", "factories": ["app/web"], "now": true}`. Whoever may invoke the function may send any
 //! of them, so a member that is not known is refused rather than passed over.
 
-use super::failed::Failed;
 use crate::rotate::Ask;
-use imprint_core::error::Class;
+use imprint_core::error::{Class, Classified};
 use imprint_core::name::FactoryId;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// What to send instead.
+/// What to send instead of what is not understood.
 const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\" or \"status\" as the command; see docs/json.md";
+
+/// Why an event asks for nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Revoking without minting would leave nothing to redeem.
+    #[error("the event is not understood: revoke_superseded needs now")]
+    NeedsNow,
+    /// Another form, another command, another member, or a factory's id that is none.
+    #[error("the event is not understood")]
+    NotUnderstood(#[source] serde_json::Error),
+}
+
+impl Classified for Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::NeedsNow | Self::NotUnderstood(_) => Class::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NeedsNow | Self::NotUnderstood(_) => Some(HINT),
+        }
+    }
+}
 
 /// A command, as its flags ask for it.
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(tag = "command", rename_all = "kebab-case")]
-pub(super) enum Command {
+pub enum Command {
     /// What `rotate` would do now.
     Plan(Plan),
     /// Replaces what is due, or what is asked for.
@@ -27,18 +51,22 @@ pub(super) enum Command {
     Status(Status),
 }
 
+/// The flags of `plan`.
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Plan {
+pub struct Plan {
+    /// Only these; all when empty.
     #[serde(default, deserialize_with = "ids")]
-    pub(super) factories: Vec<FactoryId>,
+    pub factories: Vec<FactoryId>,
+    /// As `rotate` would with `now`.
     #[serde(default)]
-    pub(super) now: bool,
+    pub now: bool,
 }
 
+/// The flags of `rotate`.
 #[derive(Debug, Default, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Rotate {
+pub struct Rotate {
     #[serde(default, deserialize_with = "ids")]
     factories: Vec<FactoryId>,
     #[serde(default)]
@@ -47,15 +75,19 @@ pub(super) struct Rotate {
     revoke_superseded: bool,
 }
 
+/// The flags of `status`.
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Status {
+pub struct Status {
+    /// Only these; all when empty.
     #[serde(default, deserialize_with = "ids")]
-    pub(super) factories: Vec<FactoryId>,
+    pub factories: Vec<FactoryId>,
 }
 
 impl Rotate {
-    pub(super) fn ask(self) -> Ask {
+    /// The same for a run.
+    #[must_use]
+    pub fn ask(self) -> Ask {
         let Self { factories, now, revoke_superseded } = self;
         Ask { now, revoke_superseded, factories }
     }
@@ -65,8 +97,8 @@ impl Command {
     /// The command of an event.
     ///
     /// # Errors
-    /// [`Class::Usage`], with what is not understood.
-    pub(super) fn of(mut event: Value) -> Result<Self, Failed> {
+    /// See [`Error`].
+    pub fn of(mut event: Value) -> Result<Self, Error> {
         // EventBridge's events carry their source, whatever else is in them.
         if event.get("source").is_some_and(Value::is_string) && event.get("detail-type").is_some() {
             return Ok(Self::Rotate(Rotate::default()));
@@ -74,18 +106,15 @@ impl Command {
         if let Some(members) = event.as_object_mut() {
             members.entry("command").or_insert_with(|| "rotate".into());
         }
-        let refuse =
-            |why: &str| Failed::new(Class::Usage, &format!("the event is not understood: {why}"), Some(HINT));
-        match Self::deserialize(event).map_err(|e| refuse(&e.to_string()))? {
-            Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => {
-                Err(refuse("revoke_superseded needs now"))
-            }
+        match Self::deserialize(event).map_err(Error::NotUnderstood)? {
+            Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => Err(Error::NeedsNow),
             command => Ok(command),
         }
     }
 
     /// Its name, as on the command line.
-    pub(super) const fn name(&self) -> &'static str {
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Plan(_) => "plan",
             Self::Rotate(_) => "rotate",
@@ -102,6 +131,7 @@ fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FactoryId>, D::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use imprint_core::error::chain;
     use serde_json::json;
 
     fn rotate(now: bool, factories: &[&str]) -> Command {
@@ -113,7 +143,7 @@ mod tests {
     fn what_events_ask_for() {
         let check = |event: Value, wanted: Command| match Command::of(event.clone()) {
             Ok(command) => assert_eq!(command, wanted, "{event}"),
-            Err(failed) => panic!("{event}: {failed:?}"),
+            Err(error) => panic!("{event}: {error:?}"),
         };
         let due = || rotate(false, &[]);
         check(json!({"source": "aws.events", "detail-type": "Scheduled Event", "detail": {}}), due());
@@ -145,13 +175,11 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_said() {
         let check = |event: Value, say: &str| {
-            let failed = Command::of(event.clone()).expect_err(&event.to_string());
-            assert_eq!(failed.class, Class::Usage, "{event}");
-            let told = failed.report["error"].as_str().unwrap();
-            assert!(
-                told.contains(say) && failed.report["hint"].as_str().unwrap().contains("\"command\""),
-                "{told}"
-            );
+            let error = Command::of(event.clone()).expect_err(&event.to_string());
+            assert_eq!(error.class(), Class::Usage, "{event}");
+            let told = chain(&error);
+            assert!(told.starts_with("the event is not understood: ") && told.contains(say), "{told}");
+            assert!(error.hint().is_some_and(|hint| hint.contains("\"command\"")));
         };
         check(
             json!({"command": "promote"}),
