@@ -16,7 +16,7 @@ use imprint_core::caller::{Caller, RunId};
 use imprint_core::conjur::{Conjur, Health, Redeemed};
 use imprint_core::door::{CaBundle, Door, Trust};
 use imprint_core::name::{ApplianceUrl, HostId};
-use imprint_core::sealed::SealedToken;
+use imprint_core::sealed::{LARGEST_OBJECT, SealedToken};
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, ApiKey, Token};
 use std::cell::{Cell, RefCell};
@@ -290,7 +290,7 @@ impl Effects for Real<'_> {
     async fn fetch(&self, from: &S3, key: &str) -> Result<Vec<u8>, Error> {
         let role = self.role(&from.kms).await?;
         let bucket = role.aws.bucket(&from.bucket, from.bucket_owner.as_deref());
-        let got = bucket.get(key).await;
+        let got = bucket.get(key, LARGEST_OBJECT).await;
         self.judged_of(&role, got.map(|object| object.bytes))
     }
 

@@ -9,24 +9,29 @@ mod clock;
 mod connector;
 mod error;
 mod instance;
+mod keys;
 mod kms;
+mod role;
 mod s3;
+mod sign;
 
 pub use clock::Clock;
 pub use error::Error;
 pub use kms::{Encrypted, Kms};
+pub use role::{NoSts, RoleError, Sts};
 pub use s3::{Bucket, ETag, Object, Only};
 
 use crate::caller::Caller;
 use crate::door::{Tls, Trust};
 use crate::second::Second;
 use aws_config::identity::IdentityCache;
-use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
 use connector::{Connector, asked_for};
 use instance::Held;
+use keys::Kept;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -42,6 +47,8 @@ pub struct Aws {
     ways: [Connector; 2],
     /// What an instance holds; nothing with the default chain.
     held: Held,
+    /// Who signs; the same for both clients.
+    keys: SharedCredentialsProvider,
     region: String,
     clock: Clock,
 }
@@ -69,7 +76,7 @@ impl Aws {
         trust: &Trust,
         caller: &Caller,
     ) -> Result<Self, Error> {
-        Self::load(region, trust, caller, Clock::default(), Held::default(), |loader| loader).await
+        Self::load(region, trust, caller, Clock::default(), None).await
     }
 
     /// With the credentials that [`Aws::hold`] is given and no others: on an instance, whose own role is
@@ -83,13 +90,7 @@ impl Aws {
         caller: &Caller,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let held = Held::default();
-        let provider = SharedCredentialsProvider::new(held.clone());
-        Self::load(Some(region), trust, caller, clock.clone(), held, |loader| {
-            // They are held here already, and they change when ours say so.
-            loader.credentials_provider(provider).identity_cache(IdentityCache::no_cache())
-        })
-        .await
+        Self::load(Some(region), trust, caller, clock.clone(), Some(Held::default())).await
     }
 
     /// Signs with these from now on. When they end is the caller's to judge: by a clock that is wrong,
@@ -139,8 +140,7 @@ impl Aws {
         trust: &Trust,
         caller: &Caller,
         clock: Clock,
-        held: Held,
-        also: impl FnOnce(ConfigLoader) -> ConfigLoader,
+        held: Option<Held>,
     ) -> Result<Self, Error> {
         let tls = Tls::new(trust)?;
         let ways = [Connector::new(&tls, caller), Connector::new(&tls, caller)];
@@ -152,13 +152,26 @@ impl Aws {
         if let Some(region) = region {
             loader = loader.region(Region::new(region.to_owned()));
         }
-        let config: SdkConfig = also(loader).load().await;
+        if let Some(held) = &held {
+            // They are held here already, and they change when ours say so.
+            loader = loader.credentials_provider(held.clone()).identity_cache(IdentityCache::no_cache());
+        }
+        let config: SdkConfig = loader.load().await;
         let region = config.region().ok_or(Error::NoRegion)?.to_string();
+        let chain =
+            config.credentials_provider().unwrap_or_else(|| SharedCredentialsProvider::new(Held::default()));
+        let keys = match &held {
+            Some(_) => chain,
+            None => SharedCredentialsProvider::new(Kept::new(chain, clock.clone())),
+        };
+        let held = held.unwrap_or_default();
         let [to_s3, to_kms] = ways.clone();
-        let s3 = aws_sdk_s3::config::Builder::from(&config).http_client(to_s3).build();
-        let kms = aws_sdk_kms::config::Builder::from(&config).http_client(to_kms).build();
+        let s3 = aws_sdk_s3::config::Builder::from(&config).http_client(to_s3);
+        let s3 = s3.credentials_provider(keys.clone()).build();
+        let kms = aws_sdk_kms::config::Builder::from(&config).http_client(to_kms);
+        let kms = kms.credentials_provider(keys.clone()).build();
         let (s3, kms) = (aws_sdk_s3::Client::from_conf(s3), aws_sdk_kms::Client::from_conf(kms));
-        Ok(Self { s3, kms, ways, held, region, clock })
+        Ok(Self { s3, kms, ways, held, keys, region, clock })
     }
 }
 

@@ -8,12 +8,14 @@
 //! Sources: Conjur's API reference, and what was seen on genuine 1.22.3 and 1.24.0 servers; where
 //! the two differ, the stricter reading is used.
 
+mod authn_iam;
 mod error;
 mod health;
 mod listing;
 pub mod reply;
 mod wire;
 
+pub use authn_iam::{NoServiceId, ServiceId};
 pub use error::Error;
 pub use health::{Health, Role};
 

@@ -1,9 +1,13 @@
-//! The secrets: host factory tokens, API keys, access tokens; and the fingerprint, the only
+//! The secrets: host factory tokens, API keys, access tokens, proofs of a role; and the fingerprint, the only
 //! name that a token has in a log.
 //!
 //! None of them can be printed, cloned, compared or serialized by accident. The bytes leave
 //! through one method, [`Token::expose`] and its siblings, so a review is a search for that word.
 //! Our copies are zeroized here; copies that libraries make are wiped by the programs' allocator.
+
+mod access;
+
+pub use access::AccessToken;
 
 use crate::error::{Class, Classified};
 use sha2::{Digest, Sha256};
@@ -21,8 +25,9 @@ pub struct Token(Zeroizing<String>);
 /// A host's (or user's) API key.
 pub struct ApiKey(Zeroizing<String>);
 
-/// A Conjur access token, as its reply gave it: raw JSON, good for about eight minutes.
-pub struct AccessToken(Zeroizing<Vec<u8>>);
+/// The signed headers of a question to STS, as one JSON object: whoever holds them is taken for the role
+/// that signed them, for 15 minutes.
+pub struct RoleProof(Zeroizing<Vec<u8>>);
 
 /// The first six bytes of a token's SHA-256, in hex: names a token without giving it away.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -110,17 +115,22 @@ impl ApiKey {
     }
 }
 
-impl AccessToken {
-    /// Takes the body of an authenticate reply.
+impl RoleProof {
+    /// Takes the JSON of the headers.
     #[must_use]
     pub const fn new(json: Zeroizing<Vec<u8>>) -> Self {
         Self(json)
     }
 
-    /// The raw JSON, for the `Authorization` header, where it stands in base64.
+    /// The JSON, for the body of Conjur's authn-iam and nothing else.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
         &self.0
+    }
+
+    /// The same bytes, for the one who sends them.
+    pub(crate) fn into_bytes(self) -> Zeroizing<Vec<u8>> {
+        self.0
     }
 }
 

@@ -37,6 +37,8 @@ fuzz_target!(|data: &[u8]| {
     taken(reply().health());
     if let Some(token) = taken(reply().access_token()) {
         assert_eq!(token.expose(), data);
+        // Of a payload that anybody may have written; no server gives more than five hours.
+        assert!(token.lifetime().is_none_or(|life| life.as_secs() <= 18_000));
     }
 });
 

@@ -133,6 +133,19 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Seal the rotator's own API key and put it into the bucket, from where sealed_login = true takes it
+    ///
+    /// The key comes on standard input. It is shown to Conjur before it is sealed, put under a condition,
+    /// read back and compared. The AWS role needs kms:Encrypt and kms:Decrypt on the key, and s3:GetObject
+    /// and s3:PutObject on logins/*; the rotator's own role needs no PutObject there.
+    #[command(verbatim_doc_comment, after_help = more("seal-login"), after_long_help = after(
+        &[
+            ("imprint-rotator seal-login", "the key on standard input: end with < api-key"),
+        ],
+        "the key is sealed, and logs in",
+        &EVERY_CLASS,
+    ))]
+    SealLogin,
     /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
     ///
     /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours

@@ -4,11 +4,16 @@
 //! the file is read is in `read`; where it lies is asked here, once, through a function, so that
 //! tests never touch the process environment.
 
+mod login_by;
 mod read;
+
+pub use login_by::LoginBy;
 
 use crate::label::Deployment;
 use crate::policy::Policy;
-use imprint_core::door::CaBundle;
+use imprint_core::aws;
+use imprint_core::caller::Caller;
+use imprint_core::door::{CaBundle, Trust};
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
 use imprint_core::sealed::{Binding, Scope};
@@ -43,8 +48,8 @@ pub struct Config {
     pub ca: Option<CaBundle>,
     /// The rotator's login, `host/...` or a user's name.
     pub login: String,
-    /// Where its API key lies, when not in the environment.
-    pub api_key_file: Option<PathBuf>,
+    /// With what it logs in.
+    pub login_by: LoginBy,
     /// Which tokens are ours.
     pub deployment: Deployment,
     /// S3 and KMS.
@@ -72,6 +77,17 @@ pub struct Aws {
     pub key: String,
     /// Roots beside the public ones: a proxy that opens TLS.
     pub ca: Option<CaBundle>,
+}
+
+impl Aws {
+    /// The clients for S3 and KMS. Nothing is sent but what the credentials' chain needs.
+    ///
+    /// # Errors
+    /// When no region is known, or the trust cannot be used.
+    pub async fn client(&self, caller: &Caller) -> Result<aws::Aws, aws::Error> {
+        let trust = self.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
+        aws::Aws::with_default_chain(self.region.as_deref(), &trust, caller).await
+    }
 }
 
 /// One host factory.
@@ -156,8 +172,16 @@ impl Config {
         // A path in the file is meant from where the file lies.
         let beside = path.parent().unwrap_or(Path::new("")).to_owned();
         Self::parse(&text, &|name| read_file(&beside.join(name)))
-            .map(|config| Self { api_key_file: config.api_key_file.map(|name| beside.join(name)), ..config })
+            .map(|config| config.beside(&beside))
             .map_err(|source| Error::Settings { path, source })
+    }
+
+    /// The same configuration, whose relative key file lies in this folder.
+    fn beside(self, folder: &Path) -> Self {
+        match self.login_by {
+            LoginBy::KeyFile(name) => Self { login_by: LoginBy::KeyFile(folder.join(name)), ..self },
+            LoginBy::KeyVariable | LoginBy::Role { .. } | LoginBy::SealedKey => self,
+        }
     }
 
     /// Reads a text; `file` gives the content of the files that it names.
@@ -177,9 +201,9 @@ impl Config {
     /// # Errors
     /// When there is none or it is no API key.
     pub fn api_key(&self, environment: impl Fn(&str) -> Option<String>) -> Result<ApiKey, Error> {
-        let (from, text) = match &self.api_key_file {
-            Some(path) => (path.display().to_string(), read_file(path)?),
-            None => {
+        let (from, text) = match &self.login_by {
+            LoginBy::KeyFile(path) => (path.display().to_string(), read_file(path)?),
+            LoginBy::KeyVariable | LoginBy::Role { .. } | LoginBy::SealedKey => {
                 let value = environment(KEY_VARIABLE).filter(|value| !value.is_empty());
                 let value = value.ok_or_else(|| Error::NoKey { login: self.login.clone() })?;
                 (KEY_VARIABLE.to_owned(), Zeroizing::new(value))
@@ -233,4 +257,4 @@ fn read_file(path: &Path) -> Result<Zeroizing<String>, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

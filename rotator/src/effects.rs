@@ -2,12 +2,14 @@
 //! needs, in the order of its IAM policy and of its Conjur permits. [`Real`] does them.
 
 use crate::config::{self, Config};
-use imprint_core::aws::{self, Aws, Bucket, ETag, Encrypted, Kms, Object, Only};
+use crate::login;
+use imprint_core::aws::{self, Bucket, ETag, Encrypted, Kms, Object, Only};
 use imprint_core::caller::Caller;
 use imprint_core::conjur::{self, Conjur, Factory, Mint, Minted, Revoked};
 use imprint_core::door::{self, Door, Trust};
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::FactoryId;
+use imprint_core::sealed::LARGEST_OBJECT;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, Token};
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,8 @@ pub trait Effects {
     async fn fetch(&self, key: &str) -> Result<Object, Error>;
     /// `s3:PutObject` on `factories/*`, always under a condition.
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error>;
-    /// Conjur: the login itself.
+    /// Conjur: the login itself. What it asks of AWS, where it is by role or sealed key, is in
+    /// [`login::Effects`].
     async fn authenticate(&self) -> Result<AccessToken, Error>;
     /// Conjur: any privilege on a factory shows it with its tokens. Of the configuration's factories, those
     /// that the pages show; one that is not among them may be there all the same.
@@ -50,6 +53,12 @@ pub enum Error {
     /// S3 or KMS.
     #[error(transparent)]
     Aws(#[from] aws::Error),
+    /// The proof of the rotator's AWS role.
+    #[error(transparent)]
+    Role(#[from] aws::RoleError),
+    /// The API key that is sealed in the bucket.
+    #[error(transparent)]
+    SealedLogin(#[from] login::sealed::Error),
     /// The rotator's own settings or key.
     #[error(transparent)]
     Config(#[from] config::Error),
@@ -106,6 +115,8 @@ impl Classified for Error {
             Self::Config(error) => error.class(),
             Self::Conjur(error) => error.class(),
             Self::Door(error) => error.class(),
+            Self::Role(error) => error.class(),
+            Self::SealedLogin(error) => error.class(),
         }
     }
 
@@ -120,6 +131,8 @@ impl Classified for Error {
             }
             Self::Conjur(error) => error.hint(),
             Self::Door(error) => error.hint(),
+            Self::Role(error) => error.hint(),
+            Self::SealedLogin(error) => error.hint(),
         }
     }
 
@@ -127,7 +140,7 @@ impl Classified for Error {
         match self {
             Self::Aws(error) => error.retry_after(),
             Self::Conjur(error) => error.retry_after(),
-            Self::Config(_) | Self::Door(_) => None,
+            Self::Config(_) | Self::Door(_) | Self::Role(_) | Self::SealedLogin(_) => None,
         }
     }
 }
@@ -142,6 +155,12 @@ fn hint_of(operation: &str, status: u16) -> Option<&'static str> {
         ("revoke", 403) => {
             Some("permit the rotator's role update on this host factory, or set revoke = false")
         }
+        ("authenticate_with_role", 401) => Some(
+            "authn-iam says 401 to everything: see that it is enabled, that login ends with this role's account and name, that Conjur reaches STS, and this machine's clock",
+        ),
+        ("authenticate_with_role", 403) => {
+            Some("permit the rotator's host authenticate on the webservice conjur/authn-iam/<authn_iam>")
+        }
         (_, 401) => Some(
             "Conjur does not take the rotator's login: check login, its API key, and from where the host may log in (restricted_to)",
         ),
@@ -153,6 +172,7 @@ fn hint_of(operation: &str, status: u16) -> Option<&'static str> {
 pub struct Real {
     config: Rc<Config>,
     conjur: Conjur,
+    login: login::Real,
     bucket: Bucket,
     kms: Kms,
 }
@@ -172,10 +192,10 @@ impl Real {
             config.account.clone(),
             caller.clone(),
         );
-        let trust = config.aws.ca.clone().map_or(Trust::Public, Trust::PublicAnd);
-        let aws = Aws::with_default_chain(config.aws.region.as_deref(), &trust, caller).await?;
+        let aws = config.aws.client(caller).await?;
         let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
-        Ok(Self { config, conjur, bucket, kms: aws.kms() })
+        let login = login::Real::new(&config, conjur.clone(), &aws);
+        Ok(Self { config, conjur, login, bucket, kms: aws.kms() })
     }
 }
 
@@ -189,7 +209,7 @@ impl Effects for Real {
     }
 
     async fn fetch(&self, key: &str) -> Result<Object, Error> {
-        Ok(self.bucket.get(key).await?)
+        Ok(self.bucket.get(key, LARGEST_OBJECT).await?)
     }
 
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
@@ -197,8 +217,7 @@ impl Effects for Real {
     }
 
     async fn authenticate(&self) -> Result<AccessToken, Error> {
-        let key = self.config.api_key(|name| std::env::var(name).ok())?;
-        Ok(self.conjur.authenticate(&self.config.login, &key).await?)
+        login::log_in(&self.config, &self.login).await
     }
 
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error> {

@@ -13,7 +13,7 @@ use crate::effects::{Effects as _, Real};
 use crate::logging::{self, Form};
 use crate::metrics;
 use crate::outlook::Outlook;
-use crate::rotate::{self, Ask, Report, Run};
+use crate::rotate::{self, Ask, Kept, Report, Run};
 use crate::status::Status;
 use command::Command;
 use failed::Failed;
@@ -37,6 +37,8 @@ struct Made {
     config: Rc<Config>,
     caller: Caller,
     on: Real,
+    /// The login of earlier invocations, as long as it is good.
+    kept: Kept,
 }
 
 /// Serves events until Lambda ends the process.
@@ -120,7 +122,7 @@ async fn make(command: &str, id: &RunId) -> Result<Made, Failed> {
     let config = Rc::new(config);
     let caller = Caller::new(PROGRAM, command, id);
     let on = Real::new(Rc::clone(&config), &caller).await.map_err(|e| Failed::of(&e))?;
-    Ok(Made { config, caller, on })
+    Ok(Made { config, caller, on, kept: Kept::default() })
 }
 
 /// A rotation; when it could not begin, for how many factories.
@@ -128,7 +130,7 @@ async fn rotated(made: &Made, ask: &Ask, id: &RunId, deadline: u64) -> Result<Re
     let within = left(deadline, made.on.now());
     let run = Run::new(&made.config, ask, id, Some(within), fastrand::Rng::new());
     let all = if ask.factories.is_empty() { made.config.factories.len() } else { ask.factories.len() };
-    run.rotate(&made.on).await.map_err(|error: rotate::Error| (Failed::of(&error), all))
+    run.keeping(&made.kept).rotate(&made.on).await.map_err(|error: rotate::Error| (Failed::of(&error), all))
 }
 
 /// The result of a run, or its failure; what happened to each factory was logged as it happened.

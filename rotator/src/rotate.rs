@@ -13,6 +13,7 @@ mod sweep;
 mod turns;
 
 pub use report::{Counts, Done, Offered, Outcome, Report, Swept, worst};
+pub use session::Kept;
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
@@ -218,6 +219,7 @@ pub struct Run<'a> {
     ask: &'a Ask,
     id: RunId,
     retry: Retry,
+    kept: Kept,
     /// Whether it is ended from outside, wherever it is.
     ends: bool,
     random: RefCell<fastrand::Rng>,
@@ -240,7 +242,14 @@ impl<'a> Run<'a> {
         let longest = config.policy.longest_run();
         let within = within.map_or(longest, |within| within.saturating_sub(LEAST).min(longest));
         let retry = Retry::with_random(within, repeats, random.fork());
-        Self { config, ask, id: id.clone(), retry, ends, random: RefCell::new(random) }
+        let kept = Kept::default();
+        Self { config, ask, id: id.clone(), retry, kept, ends, random: RefCell::new(random) }
+    }
+
+    /// The same with the login of earlier runs, and for later ones: of this configuration alone.
+    #[must_use]
+    pub fn keeping(self, kept: &Kept) -> Self {
+        Self { kept: kept.clone(), ..self }
     }
 
     /// Rotates what is due.
@@ -253,7 +262,7 @@ impl<'a> Run<'a> {
         if self.ask.revoke_superseded && !self.config.revoke {
             return Err(Error::MayNotRevoke);
         }
-        let session = Session::open(on, &self.retry).await?;
+        let session = Session::open(on, &self.retry, &self.kept).await?;
         let listed = list(on, &session, &self.retry).await?;
         let turns = turns::by_urgency(chosen.clone(), &listed, self.config.deployment, on.now());
         let waiting = Cell::new(turns.len());

@@ -1,7 +1,7 @@
 //! `imprint-rotator seal`: a token for machines without a cloud, sealed with facts that they alone have.
 //!
 //! Facts -> how hard they are to guess (`strength`) -> mint, or take the given token -> seal -> open it
-//! again -> write the object. No KMS and no S3 are asked; Conjur only where the token is minted. What
+//! again -> write the object. No KMS and no S3 are asked for it; Conjur only where the token is minted. What
 //! the object is, is in `imprint_core::client_data`.
 
 mod report;
@@ -12,6 +12,7 @@ pub use report::Report;
 use crate::config::{Config, Factory};
 use crate::effects;
 use crate::label::{Kind, Label};
+use crate::login;
 use crate::network::{self, Networks};
 use imprint_core::caller::{Caller, RunId};
 use imprint_core::client_data::inventory::{self, Inventory};
@@ -402,7 +403,7 @@ pub(crate) fn standard_input() -> io::Result<Zeroizing<String>> {
 /// Conjur, standard input and the clock.
 pub struct Real<'a> {
     config: &'a Config,
-    conjur: Conjur,
+    login: login::Real,
 }
 
 impl<'a> Real<'a> {
@@ -410,27 +411,26 @@ impl<'a> Real<'a> {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn new(config: &'a Config, caller: &Caller) -> Result<Self, Error> {
+    pub async fn new(config: &'a Config, caller: &Caller) -> Result<Self, Error> {
         let trust = config.ca.clone().map_or(Trust::Public, Trust::Only);
         let door = Door::to(&config.leader_url, &trust).map_err(effects::Error::from)?;
         let (url, account) = (config.leader_url.clone(), config.account.clone());
         let conjur = Conjur::new(door, url, account, caller.clone());
-        Ok(Self { config, conjur })
+        Ok(Self { config, login: login::Real::alone(config, conjur, caller).await? })
     }
 }
 
 impl Effects for Real<'_> {
     async fn authenticate(&self) -> Result<AccessToken, effects::Error> {
-        let key = self.config.api_key(|name| std::env::var(name).ok())?;
-        Ok(self.conjur.authenticate(&self.config.login, &key).await?)
+        login::log_in(self.config, &self.login).await
     }
 
     async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, effects::Error> {
-        Ok(self.conjur.mint(with, ask).await?)
+        Ok(self.login.conjur().mint(with, ask).await?)
     }
 
     async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, effects::Error> {
-        Ok(self.conjur.revoke(with, token).await?)
+        Ok(self.login.conjur().revoke(with, token).await?)
     }
 
     fn given(&self) -> io::Result<Zeroizing<String>> {

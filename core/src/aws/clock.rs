@@ -83,7 +83,7 @@ impl Clock {
     }
 
     /// Logs a correction once, however often it is met.
-    fn learn(&self, operation: &str, own: Second, said: Second) {
+    pub(super) fn learn(&self, operation: &str, own: Second, said: Second) {
         if differ(self.now(), said) {
             log::warn!(
                 target: "imprint::clock", ahead_s = said.unix() - own.unix();

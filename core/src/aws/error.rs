@@ -77,7 +77,7 @@ pub enum Error {
         /// How long it was waited for.
         within: Duration,
     },
-    /// The object is larger than a sealed token can be.
+    /// The object is larger than one of its kind can be.
     #[error("{operation} of {resource}: it has more than {most} bytes")]
     TooLarge {
         /// IAM's name of the call.

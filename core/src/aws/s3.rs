@@ -1,7 +1,6 @@
 //! Objects in one bucket: get, and put under a condition. Nothing is ever put without one.
 
 use super::{Clock, Error, TIMEOUT};
-use crate::sealed::LARGEST_OBJECT;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use std::fmt;
@@ -19,7 +18,7 @@ pub struct Bucket {
 /// What was read, with the tag that a later put may be tied to.
 #[derive(Clone, Debug)]
 pub struct Object {
-    /// At most [`LARGEST_OBJECT`] of them.
+    /// No more of them than were asked for.
     pub bytes: Vec<u8>,
     /// The version's tag.
     pub etag: ETag,
@@ -43,11 +42,11 @@ impl Bucket {
         Self { client, clock, name: name.to_owned(), owner: owner.map(str::to_owned) }
     }
 
-    /// `s3:GetObject`: a whole small object.
+    /// `s3:GetObject`: a whole object of at most `most` bytes, which are a megabyte at most.
     ///
     /// # Errors
     /// See [`Error`]; [`Error::is_absent`] when there is none, or the role may not know.
-    pub async fn get(&self, key: &str) -> Result<Object, Error> {
+    pub async fn get(&self, key: &str, most: usize) -> Result<Object, Error> {
         let operation = "s3:GetObject";
         let request = self
             .client
@@ -67,12 +66,8 @@ impl Bucket {
                     resource: self.resource(key),
                     source: source.into(),
                 })?;
-                if bytes.len() + part.len() > LARGEST_OBJECT {
-                    return Err(Error::TooLarge {
-                        operation,
-                        resource: self.resource(key),
-                        most: LARGEST_OBJECT,
-                    });
+                if bytes.len() + part.len() > most {
+                    return Err(Error::TooLarge { operation, resource: self.resource(key), most });
                 }
                 bytes.extend_from_slice(&part);
             }

@@ -93,7 +93,7 @@ fn partitions_fips_dual_stack_and_overrides_are_what_aws_config_says() {
 fn without_credentials_nothing_is_sent() {
     block_on(async {
         let aws = Aws::on_instance("eu-west-1", &Trust::Public, &caller(), &Clock::default()).await.unwrap();
-        let error = aws.bucket("tokens-123", None).get("key").await.unwrap_err();
+        let error = aws.bucket("tokens-123", None).get("key", 1).await.unwrap_err();
         assert!(crate::error::chain(&error).contains("credentials"), "{error:?}");
     });
 }

@@ -29,6 +29,8 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 
 /// A request's body. Server 1.22.3 ignores a body without a Content-Type, so each kind has one.
 pub(super) enum Body {
+    /// `text/plain`, of bytes that are wiped.
+    Bytes(Zeroizing<Vec<u8>>),
     /// No body.
     None,
     /// `application/x-www-form-urlencoded`, as Rack's nested query.
@@ -114,6 +116,9 @@ impl Conjur {
             request = request.header(AUTHORIZATION, header);
         }
         request = match body {
+            Body::Bytes(bytes) => {
+                request.header(CONTENT_TYPE, "text/plain").body(Bytes::from_owner(Owner(bytes)))
+            }
             Body::None => request,
             Body::Form(pairs) => {
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(&pairs))

@@ -12,6 +12,7 @@ use crate::logging::{self, Form};
 use crate::outlook::Outlook;
 use crate::rotate::{self, Ask, Run};
 use crate::seal;
+use crate::seal_login;
 use crate::status::{self, Status};
 use clap::Parser as _;
 use imprint_core::caller::{Caller, RunId};
@@ -38,6 +39,8 @@ enum Error {
     Seal(#[from] seal::Error),
     #[error(transparent)]
     Token(#[from] crate::token::Error),
+    #[error(transparent)]
+    SealLogin(#[from] seal_login::Error),
 }
 
 impl Classified for Error {
@@ -49,6 +52,7 @@ impl Classified for Error {
             Self::Run(error) => error.class(),
             Self::Seal(error) => error.class(),
             Self::Token(error) => error.class(),
+            Self::SealLogin(error) => error.class(),
         }
     }
 
@@ -60,6 +64,7 @@ impl Classified for Error {
             Self::Run(error) => error.hint(),
             Self::Seal(error) => error.hint(),
             Self::Token(error) => error.hint(),
+            Self::SealLogin(error) => error.hint(),
         }
     }
 }
@@ -117,12 +122,18 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         }
         Command::Seal(ask) => {
             // Conjur alone: there may be no AWS to have a region of.
-            let report = seal::seal(&config, &ask, &id, &seal::Real::new(&config, &caller("seal"))?).await?;
+            let on = seal::Real::new(&config, &caller("seal")).await?;
+            let report = seal::seal(&config, &ask, &id, &on).await?;
             if ask.json {
                 say(format_args!("{:#}", report.to_json()))
             } else {
                 say(report)
             }
+            Ok(None)
+        }
+        Command::SealLogin => {
+            let on = seal_login::Real::new(&config, &caller("seal-login")).await?;
+            say(seal_login::seal_login(&config, &on).await?);
             Ok(None)
         }
         Command::Plan { now, factories, json } => {
@@ -172,6 +183,7 @@ fn complain(error: &Error) {
         | Error::Policy(_)
         | Error::Run(_)
         | Error::Seal(_)
+        | Error::SealLogin(_)
         | Error::Token(_) => chain(error),
     };
     if let Some(hint) = error.hint() {

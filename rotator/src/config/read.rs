@@ -1,5 +1,6 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
+use super::login_by::login_by;
 use super::{Aws, Config, Error, Factory};
 use crate::label::Deployment;
 use crate::network;
@@ -36,11 +37,12 @@ pub(super) fn config(content: &str, file: ReadFile<'_>) -> Result<Config, Proble
         let leader_url = or_that(root, "leader_url", text::<ApplianceUrl>, appliance_url.as_ref());
         let ca = ca_file(root, file);
         let login = root.required("login", login);
-        let api_key_file = or_none(root, "api_key_file", text::<PathBuf>);
         let deployment = root.required("deployment", text::<Deployment>);
         let revoke = root.or("revoke", flag, true);
         let concurrency = root.or("concurrency", number(1..=64), 8);
         let aws = aws(&mut root.section("aws"), file);
+        let region = aws.as_ref().and_then(|aws| aws.region.as_deref());
+        let login_by = login_by(root, login.as_deref(), region);
         let policy = policy(&mut root.section("policy"));
         let factories = factories(root, leader_url.as_ref());
         let config = Config {
@@ -49,7 +51,7 @@ pub(super) fn config(content: &str, file: ReadFile<'_>) -> Result<Config, Proble
             leader_url: leader_url?,
             ca: ca?,
             login: login?,
-            api_key_file: api_key_file?,
+            login_by: login_by?,
             deployment: deployment?,
             aws: aws?,
             policy: policy?,

@@ -189,7 +189,7 @@ fn where_the_file_comes_from() {
         .unwrap();
     let variable = |name: &str| (name == FILE_VARIABLE).then(|| path.display().to_string());
     let config = Config::load(None, variable).unwrap();
-    assert_eq!(config.api_key_file, Some(place.path().join("key")));
+    assert_eq!(config.login_by, LoginBy::KeyFile(place.path().join("key")));
     assert!(config.ca.is_some());
 
     std::fs::write(&path, "account = 1").unwrap();
@@ -203,7 +203,7 @@ fn where_the_key_comes_from() {
     let place = tempfile::tempdir().unwrap();
     let in_file = place.path().join("key");
     let config = |file: bool| Config {
-        api_key_file: file.then(|| in_file.clone()),
+        login_by: if file { LoginBy::KeyFile(in_file.clone()) } else { LoginBy::KeyVariable },
         ..Config::parse(GOOD, &files).unwrap()
     };
     let variable = |value: &'static str| move |name: &str| (name == KEY_VARIABLE).then(|| value.to_owned());
@@ -238,4 +238,63 @@ fn so_many_factories_and_no_more() {
     assert_eq!(with(2500).unwrap().factories.len(), 2500);
     let text = with(2501).unwrap_err().to_string();
     assert!(text.contains("factory: there are 2501; at most 2500 are taken"), "{text}");
+}
+
+#[test]
+fn ways_to_log_in() {
+    let role = "login = \"host/app/123456789012/imprint-rotator\"";
+    let with = |more: &str| GOOD.replace("login = \"host/app/hf-rotator\"", &format!("{role}\n{more}"));
+    let check = |more: &str, want: LoginBy| {
+        assert_eq!(Config::parse(&with(more), &files).unwrap().login_by, want, "{more}");
+    };
+    let by_role = |sts: Option<&str>| LoginBy::Role {
+        service: "prod".parse().unwrap(),
+        sts: sts.map(|text| text.parse().unwrap()),
+    };
+    check("", LoginBy::KeyVariable);
+    check("sealed_login = false", LoginBy::KeyVariable);
+    check("api_key_file = \"key\"\nsealed_login = false", LoginBy::KeyFile("key".into()));
+    check("sealed_login = true", LoginBy::SealedKey);
+    check("authn_iam = \"prod\"", by_role(None));
+    check("authn_iam = \"prod\"\nsts = \"global\"", by_role(Some("global")));
+    check("authn_iam = \"prod\"\nsts = \"eu-west-1\"", by_role(Some("eu-west-1")));
+
+    let refused = |more: &str, problems: &[&str]| {
+        let Problems(found) = Config::parse(&with(more), &files).unwrap_err();
+        assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), problems, "{more}");
+    };
+    refused(
+        "api_key_file = \"key\"\nauthn_iam = \"prod\"\nsealed_login = true",
+        &[
+            "line 6: authn_iam: there is api_key_file already; the rotator logs in in one way",
+            "line 7: sealed_login: there is api_key_file already; the rotator logs in in one way",
+        ],
+    );
+    refused("sts = \"global\"", &["line 5: sts: is for authn_iam alone"]);
+    refused(
+        "authn_iam = \"conjur/authn-iam/prod\"",
+        &[
+            "line 5: authn_iam: must be the service's id alone, such as \"prod\": 1 to 64 letters, digits and . _ -",
+        ],
+    );
+    let no_sts = "must be \"global\", or a region such as eu-west-1 or us-gov-west-1: Conjur's authn-iam asks no STS of China \
+                  or of an isolated or sovereign partition";
+    refused("authn_iam = \"prod\"\nsts = \"cn-north-1\"", &[&format!("line 6: sts: {no_sts}")]);
+    let text = with("authn_iam = \"prod\"").replace("bucket =", "region = \"us-iso-east-1\"\nbucket =");
+    let found = Config::parse(&text, &files).unwrap_err().to_string();
+    assert_eq!(found, format!("line 5: authn_iam: aws.region is us-iso-east-1, and the STS {no_sts}"));
+
+    let login = |login: &str, ok: bool| {
+        let text = GOOD.replace("host/app/hf-rotator\"", &format!("{login}\"\nauthn_iam = \"prod\""));
+        let found = Config::parse(&text, &files);
+        assert_eq!(found.is_ok(), ok, "{login}: {found:?}");
+        assert!(ok || found.unwrap_err().to_string().contains("line 4: login: must be host/"), "{login}");
+    };
+    login("host/123456789012/role", true);
+    login("host/a/b/123456789012/role.of@us", true);
+    login("host/app/hf-rotator", false);
+    login("host/app/12345678901/role", false);
+    login("host/app/123456789012/role/x", false);
+    login("rotator", false);
+    login(&format!("host/app/123456789012/{}", "r".repeat(65)), false);
 }

@@ -5,7 +5,7 @@ use super::Error;
 use crate::config::Config;
 use crate::effects::{self, Effects};
 use crate::plan::Standing;
-use crate::rotate::{self, Session, chosen, worst};
+use crate::rotate::{self, Kept, Session, chosen, worst};
 use crate::seal::TokenFrom;
 use crate::survey::{Known, Survey, Surveyed};
 use imprint_core::conjur::Minted;
@@ -133,7 +133,7 @@ pub async fn revoke(
         None => {}
     }
     let retry = Retry::new(config.policy.longest_run(), REPEATS);
-    let session = Session::open(on, &retry).await?;
+    let session = Session::open(on, &retry, &Kept::default()).await?;
     let look = async |with: &_| Survey::ask(config, on, with, factories.clone(), false).await;
     let survey = session.with(&retry, "list host factories", rotate::is_transient, look).await?;
     let those = choose(ask, &names, survey)?;

@@ -3,6 +3,7 @@
 
 use imprint_agent::config::{Config, Outside};
 use imprint_core::error::{Class, chain};
+use imprint_rotator::config::LoginBy;
 use imprint_stack::ca::Ca;
 use imprint_stack::conjur::{Conjur, Version};
 use std::fs;
@@ -97,8 +98,20 @@ fn what_is_commented_out_is_taken() {
     let kms = &config.s3().unwrap().kms;
     assert!(config.console.is_some() && kms.region.is_some() && kms.ca.is_some());
 
+    // Of the ways to log in there is one.
     let text = shown("packaging/etc/imprint/rotator.toml").replace("proxy-ca.pem", "ca.pem");
-    let config = rotator(&text);
+    let without = |text: &str, names: &[&str]| {
+        let lines =
+            text.lines().filter(|line| !names.iter().any(|name| line.starts_with(&format!("{name} = "))));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let by_role = without(&text, &["api_key_file", "sealed_login"]);
+    let by_role = rotator(&by_role.replace("imprint/rotator", "imprint/123456789012/imprint-rotator"));
+    assert!(matches!(by_role.login_by, LoginBy::Role { sts: Some(_), .. }));
+    let sealed = rotator(&without(&text, &["api_key_file", "authn_iam", "sts"]));
+    assert_eq!(sealed.login_by, LoginBy::SealedKey);
+    let config = rotator(&without(&text, &["authn_iam", "sts", "sealed_login"]));
+    assert!(matches!(config.login_by, LoginBy::KeyFile(_)));
     assert_eq!(config.factories[0].cidr.len(), 1);
     assert!(config.aws.ca.is_some() && config.revoke);
     let usual = imprint_rotator::policy::Policy::new(imprint_rotator::policy::Windows::default()).unwrap();
@@ -108,20 +121,29 @@ fn what_is_commented_out_is_taken() {
 
 #[test]
 fn conjur_takes_the_policy() {
-    let policy = blocks("yaml").into_iter().find(|block| block.contains("!host-factory")).unwrap();
+    let policies = blocks("yaml");
+    let policy = policies.iter().find(|block| block.contains("!host-factory")).unwrap();
+    let by_role = policies.iter().find(|block| block.contains("conjur/authn-iam/")).unwrap();
     for version in [Version::V1_22_3, Version::V1_24_0] {
-        let made = Conjur::new(version, "prod").load_policy("root", &policy).unwrap();
+        let conjur = Conjur::new(version, "prod");
+        let made = conjur.load_policy("root", policy).unwrap();
         assert_eq!(
             made.keys().collect::<Vec<_>>(),
             ["prod:host:imprint/reaper", "prod:host:imprint/rotator"]
         );
+        let made = conjur.load_policy("root", by_role).unwrap();
+        let host = "host/imprint/by-role/123456789012/imprint-rotator";
+        assert_eq!(made.keys().collect::<Vec<_>>(), [&format!("prod:{}", host.replacen('/', ":", 1))]);
+        let config = blocks("toml")[0].replace("api_key_file = \"api-key\"", "authn_iam = \"prod\"");
+        let config = rotator(&config.replace("host/imprint/rotator", host));
+        assert!(matches!(config.login_by, LoginBy::Role { .. }) && config.login == host);
     }
     // It is what the program prints for the configuration that the README shows, without its head.
     let config = rotator(&blocks("toml")[0]);
     let printed = imprint_rotator::conjur_policy::policy(&config, &Default::default()).unwrap();
     let (head, printed) = printed.split_once("\n\n").unwrap();
     assert!(head.lines().all(|line| line.starts_with('#')), "{head}");
-    assert_eq!(policy, printed);
+    assert_eq!(*policy, printed);
 }
 
 #[test]

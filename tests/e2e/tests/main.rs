@@ -27,6 +27,7 @@ mod json;
 mod keys;
 mod lambda;
 mod leaked;
+mod logins;
 mod many;
 mod metadata;
 mod one_redeemer;

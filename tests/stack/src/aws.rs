@@ -3,9 +3,11 @@
 mod credentials;
 mod policy;
 pub(crate) mod sigv4;
+mod sts;
 
 pub use credentials::{Credentials, Keys};
 pub use policy::Policy;
+pub use sts::{Identity, caller_identity};
 
 pub(crate) use credentials::{Caller, Unknown};
 

@@ -88,7 +88,8 @@ impl Kms {
     }
 
     fn respond(&self, request: &Request) -> Result<Value, Error> {
-        let caller = sigv4::verify(request, &self.credentials, &self.region, "kms").map_err(refused)?;
+        let caller =
+            sigv4::verify(request, &self.credentials, &self.region, "kms", sigv4::WINDOW).map_err(refused)?;
         let input: Input = serde_json::from_slice(&request.body).map_err(|_| Error::serialization())?;
         if input.encryption_algorithm.as_deref().is_some_and(|a| a != "SYMMETRIC_DEFAULT") {
             return Err(Error::new("InvalidKeyUsageException", "the key takes SYMMETRIC_DEFAULT alone"));

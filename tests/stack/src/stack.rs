@@ -105,6 +105,7 @@ impl Stack {
         let s3 = S3::new(credentials.clone());
         s3.add_bucket(&options.bucket, &options.aws_account);
         let conjur = Conjur::new(options.version, &options.account);
+        conjur.ask_sts_of(credentials.clone());
         let mut created = conjur
             .load_policy("root", &conjur_policy(&options.layers))
             .expect("a policy that this Conjur takes");
@@ -141,6 +142,8 @@ impl Stack {
         let bucket = format!("arn:aws:s3:::{}", self.options.bucket);
         let rotator = Policy::none()
             .allow(&["s3:GetObject", "s3:PutObject"], &format!("{bucket}/factories/*"))
+            .allow(&["s3:GetObject"], &format!("{bucket}/config/*"))
+            .allow(&["s3:GetObject"], &format!("{bucket}/logins/*"))
             .allow(&["s3:ListBucket"], &bucket)
             .allow(&["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], &self.key);
         self.credentials.set_policy("rotator", rotator);

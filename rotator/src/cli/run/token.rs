@@ -19,7 +19,7 @@ pub(super) async fn run(
     match command {
         Token::Create(ask) => {
             // Conjur alone: no AWS has to be there.
-            let on = seal::Real::new(&config, &caller("token-create"))?;
+            let on = seal::Real::new(&config, &caller("token-create")).await?;
             let created = create::create(&config, &ask, &on, &mut std::io::stdout()).await?;
             if ask.json {
                 say(format_args!("{:#}", created.to_json()));

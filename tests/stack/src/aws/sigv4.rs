@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 
 /// How far a request's time may be from the server's, for JSON services.
-const WINDOW: SignedDuration = SignedDuration::from_mins(5);
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(5);
 
 /// Why a request is refused before anybody looks at what it asks.
 #[derive(Debug, Eq, PartialEq)]
@@ -29,12 +29,14 @@ pub(crate) enum Refusal {
 const MISMATCH: &str = "The request signature we calculated does not match the signature you provided. \
     Check your AWS Secret Access Key and signing method. Consult the service documentation for details.";
 
-/// Checks the signature of a request for this region and service; tells who signed it.
+/// Checks the signature of a request for this region and service, whose time may differ by `window`; tells
+/// who signed it.
 pub(crate) fn verify(
     request: &Request,
     credentials: &Credentials,
     region: &str,
     service: &str,
+    window: SignedDuration,
 ) -> Result<Caller, Refusal> {
     let header = request.header("authorization").ok_or(Refusal::Missing)?;
     let fields = header
@@ -75,7 +77,7 @@ pub(crate) fn verify(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{day}' != '{date}'."
         )));
     }
-    in_time(date, credentials.clock().now())?;
+    in_time(date, credentials.clock().now(), window)?;
     let signed: Vec<&str> = signed.split(';').collect();
     if !signed.contains(&"host") {
         return Err(Refusal::Signature(
@@ -105,24 +107,25 @@ pub(crate) fn verify(
 }
 
 /// Refuses a request that is too old or too early.
-fn in_time(date: &str, now: Timestamp) -> Result<(), Refusal> {
+fn in_time(date: &str, now: Timestamp, window: SignedDuration) -> Result<(), Refusal> {
     let sent = civil::DateTime::strptime("%Y%m%dT%H%M%SZ", date)
         .and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC))
         .map_err(|_| Refusal::Incomplete("Date must be in ISO-8601 'basic format'.".to_owned()))?
         .timestamp();
     let basic = |at: Timestamp| at.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let minutes = window.as_mins();
     let late = now.duration_since(sent);
-    if late > WINDOW {
-        let edge = basic(now - WINDOW);
+    if late > window {
+        let edge = basic(now - window);
         return Err(Refusal::Signature(format!(
-            "Signature expired: {date} is now earlier than {edge} ({} - 5 min.)",
+            "Signature expired: {date} is now earlier than {edge} ({} - {minutes} min.)",
             basic(now)
         )));
     }
-    if late < -WINDOW {
-        let edge = basic(now + WINDOW);
+    if late < -window {
+        let edge = basic(now + window);
         return Err(Refusal::Signature(format!(
-            "Signature not yet current: {date} is still later than {edge} ({} + 5 min.)",
+            "Signature not yet current: {date} is still later than {edge} ({} + {minutes} min.)",
             basic(now)
         )));
     }

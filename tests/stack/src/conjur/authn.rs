@@ -24,18 +24,23 @@ pub(super) fn authenticate(context: &mut Context<'_>, account: &str, login: &str
     if !fits || !context.store.origin_fits(&role, context.ip) {
         return Err(Reply::head(401));
     }
-    let ttl = match parts(&role).1 {
+    Ok(issued(context, &role))
+}
+
+/// An access token of this role, in the form that the client asks for.
+pub(super) fn issued(context: &Context<'_>, role: &str) -> Reply {
+    let ttl = match parts(role).1 {
         Some("host") => context.settings.host_token_ttl,
         _ => context.settings.user_token_ttl,
     };
     let ttl = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-    let token = context.conjur.signer.issue(&Store::login_of_role(&role), context.now(), ttl);
+    let token = context.conjur.signer.issue(&Store::login_of_role(role), context.now(), ttl);
     if context.wants_base64() {
-        return Ok(Reply::text(200, STANDARD.encode(token)).with("content-encoding", "base64"));
+        return Reply::text(200, STANDARD.encode(token)).with("content-encoding", "base64");
     }
     let mut reply = Reply::text(200, token);
     reply.content_type = Some("application/json; charset=utf-8");
-    Ok(reply)
+    reply
 }
 
 /// `PUT /authn/{account}/api_key`: one's own key with the old one, another's with an access token and `update` on that role.

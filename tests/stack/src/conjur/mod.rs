@@ -1,9 +1,11 @@
 //! A stand-in for Conjur, faithful to recordings of genuine servers, 1.22.3 and 1.24.0: logins, access tokens, policy, host
 //! factories, key rotation, resources, roles, secrets. It is a library for tests: what they may ask of it beside HTTP is in
-//! this file. Not here: other authenticators than API keys, the audit, rotators, public keys, policy factories.
+//! this file. Not here: other authenticators than API keys and
+//! authn-iam, the audit, rotators, public keys, policy factories.
 
 mod access;
 mod authn;
+mod authn_iam;
 mod calendar;
 mod factory;
 mod info;
@@ -29,6 +31,7 @@ use ipnet::IpNet;
 use self::access::Signer;
 use self::calendar::Clock;
 use self::store::Store;
+use crate::aws::Credentials;
 use crate::server::{Request, Response, Service};
 
 /// The server whose answers are given where the two differ.
@@ -54,6 +57,8 @@ impl Version {
 /// What an operator of a genuine server sets by its configuration, and what may befall it.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// The authenticators that are enabled beside that of API keys, such as `authn-iam/prod`.
+    pub authenticators: BTreeSet<String>,
     /// Proxies beside 127.0.0.1 and ::1 whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// `false`: a new host needs the annotation `authn/api-key`.
@@ -92,6 +97,7 @@ pub enum Health {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            authenticators: BTreeSet::new(),
             trusted_proxies: Vec::new(),
             api_key_default: true,
             host_factories_enabled: true,
@@ -109,6 +115,7 @@ pub struct Conjur {
     clock: Clock,
     signer: Signer,
     settings: Mutex<Settings>,
+    sts: Mutex<Option<Credentials>>,
     store: Mutex<Store>,
 }
 
@@ -133,7 +140,14 @@ impl Conjur {
     pub fn new(version: Version, account: &str) -> Self {
         let clock = Clock::default();
         let store = Store::new(account, clock.now_ms());
-        Self { version, clock, signer: Signer::new(), settings: Mutex::default(), store: Mutex::new(store) }
+        Self {
+            version,
+            clock,
+            signer: Signer::new(),
+            settings: Mutex::default(),
+            sts: Mutex::default(),
+            store: Mutex::new(store),
+        }
     }
 
     /// The version that it plays.
@@ -305,6 +319,11 @@ impl Conjur {
         self.clock.now_ms().div_euclid(1000)
     }
 
+    /// Shows it the way to an STS that knows these credentials; without one, authn-iam lets nobody in.
+    pub fn ask_sts_of(&self, credentials: Credentials) {
+        *self.sts.lock().unwrap_or_else(PoisonError::into_inner) = Some(credentials);
+    }
+
     /// Changes the settings.
     pub fn configure(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.settings());
@@ -325,6 +344,10 @@ impl Conjur {
     #[must_use]
     pub fn reply(&self, request: &Request) -> Response {
         routes::answer(self, request)
+    }
+
+    fn sts(&self) -> Option<Credentials> {
+        self.sts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn store(&self) -> MutexGuard<'_, Store> {

@@ -10,7 +10,9 @@ use super::access::{self, Bearer};
 use super::params::{self, Params};
 use super::reply::{Answer, Reply};
 use super::store::Store;
-use super::{Conjur, Settings, Version, authn, factory, info, origin, policy, resources, roles, secrets};
+use super::{
+    Conjur, Settings, Version, authn, authn_iam, factory, info, origin, policy, resources, roles, secrets,
+};
 use crate::server::{Request, Response};
 
 /// One request on its way to a handler, with the store locked for it.
@@ -147,6 +149,9 @@ fn route(context: &mut Context<'_>, segments: &[String]) -> Answer {
         ("GET", ["authn", _, "status"]) => info::authenticator_status(context),
         ("GET", ["authn", account, "login"]) => authn::login(context, account),
         ("POST", ["authn", account, login, "authenticate"]) => authn::authenticate(context, account, login),
+        ("POST", ["authn-iam", service, account, login, "authenticate"]) => {
+            authn_iam::authenticate(context, service, account, login)
+        }
         // Three segments name a service of the API key authenticator, which has none.
         ("POST", ["authn", _, _, _, "authenticate"]) => Err(Reply::head(401)),
         ("PUT", ["authn", account, "api_key"]) => authn::rotate(context, account),
@@ -193,6 +198,7 @@ pub(super) fn name(request: &Request) -> &'static str {
     match (request.method.as_str(), parts.as_slice()) {
         ("GET", ["authn", _, "login"]) => "login",
         ("POST", ["authn", .., "authenticate"]) => "authenticate",
+        ("POST", ["authn-iam", .., "authenticate"]) => "authenticate_with_role",
         ("PUT", ["authn", _, "api_key"]) => "rotate_key",
         ("POST", ["host_factory_tokens"]) => "mint",
         ("DELETE", ["host_factory_tokens", _]) => "revoke",

@@ -46,7 +46,7 @@ fn verdict(at: &str, change: impl FnOnce(&mut Request)) -> Result<String, Refusa
     );
     let mut request = example();
     change(&mut request);
-    verify(&request, &credentials, "us-east-1", "iam").map(|c| c.arn)
+    verify(&request, &credentials, "us-east-1", "iam", WINDOW).map(|c| c.arn)
 }
 
 const THEN: &str = "2015-08-30T12:36:00Z";
