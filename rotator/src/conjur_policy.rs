@@ -11,7 +11,7 @@
 
 mod tree;
 
-use crate::config::{Config, Factory};
+use crate::config::{Config, Factory, LoginBy};
 use crate::rotate;
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::{Branch, FactoryId};
@@ -69,7 +69,11 @@ impl Classified for Error {
 pub fn policy(config: &Config, ask: &Ask) -> Result<String, Error> {
     let factories = rotate::chosen(config, &ask.factories).map_err(Error::Unknown)?;
     let place = Place::of(ask.branch.as_ref());
-    let staff = Staff::of(&config.login, None);
+    let service = match &config.login_by {
+        LoginBy::Role { service, .. } => Some(service.to_string()),
+        LoginBy::KeyFile(_) | LoginBy::KeyVariable | LoginBy::SealedKey => None,
+    };
+    let staff = Staff::of(&config.login, service.as_deref());
     let mut tree = Tree::default();
     for factory in &factories {
         if let Some(id) = place.below(factory.id.as_str()) {

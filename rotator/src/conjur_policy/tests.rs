@@ -171,6 +171,17 @@ fn a_layer_without_privileges_has_an_owner_of_its_own() {
 }
 
 #[test]
+fn the_configuration_says_with_what_it_logs_in() {
+    let with = |more: &str| {
+        let text = crate::config::tests::GOOD
+            .replace("host/app/hf-rotator\"", &format!("host/imprint/123456789012/rotator\"\n{more}"));
+        let config = Config::parse(&text, &|_| Ok(zeroize::Zeroizing::default())).unwrap();
+        policy(&config, &Ask::default()).unwrap().contains("!webservice conjur/authn-iam/prod\n")
+    };
+    assert_eq!([with(""), with("sealed_login = true"), with("authn_iam = \"prod\"")], [false, false, true]);
+}
+
+#[test]
 fn a_login_with_an_iam_role() {
     let config = config("host/imprint/123456789012/rotator", &[("app/web", "app/hosts")]);
     let staff = Staff::of(&config.login, Some("prod"));
