@@ -136,16 +136,22 @@ async fn rotated(made: &Made, ask: &Ask, id: &RunId, deadline: u64) -> Result<Re
 /// The result of a run, or its failure; what happened to each factory was logged as it happened.
 fn summed_up(report: &Report) -> Result<Value, Failed> {
     let rotate::Counts { rotated, kept, lost_races, failed, orphans_revoked, orphans_left } = report.counts();
-    let class = report.class();
-    let level = if class.is_some() { log::Level::Error } else { log::Level::Info };
-    log::log!(
-        level, event = "run ended", class = class.map_or("", Class::as_str),
-        rotated, kept, lost_races, failed, orphans_revoked, orphans_left;
-        "{failed} of {} factories failed, {rotated} rotated, {kept} kept", report.factories.len()
-    );
-    match class {
-        None => Ok(report.to_json()),
-        Some(class) => Err(Failed::of_run(class, report)),
+    let (event, all) = ("run ended", report.factories.len());
+    match report.class() {
+        None => {
+            log::info!(
+                event, rotated, kept, lost_races, failed, orphans_revoked, orphans_left;
+                "of {all} factories {rotated} rotated, {kept} kept"
+            );
+            Ok(report.to_json())
+        }
+        Some(class) => {
+            log::error!(
+                event, class = class.as_str(), rotated, kept, lost_races, failed, orphans_revoked, orphans_left;
+                "of {all} factories {failed} failed, {rotated} rotated, {kept} kept"
+            );
+            Err(Failed::of_run(class, report))
+        }
     }
 }
 

@@ -95,13 +95,14 @@ fn enroll(
     let what = (if dry_run { "would not enroll" } else { "cannot enroll" }, event::FAILED);
     // A rehearsal is a person's business, and no boot's.
     let automatic = || console::automatic().filter(|_| !dry_run);
-    let config = config.map_err(|e| fail(what, &e, automatic().as_deref()))?;
+    let config =
+        config.map_err(|e| fail(what, &e, automatic().as_deref().map(|device| (device, attempt))))?;
     let console = config.console.clone().filter(|_| !dry_run).or_else(automatic);
     let mut config = Config { deadline: deadline.unwrap_or(config.deadline), ..config };
     if let Some(from) = token_from {
         config.sources = vec![Source::named(from, &config.sources, &Machine)];
     }
-    let fail = |e: &enroll::Error| fail(what, e, console.as_deref());
+    let fail = |e: &enroll::Error| fail(what, e, console.as_deref().map(|device| (device, attempt)));
     let real = Real::new(&config, "enroll", attempt).map_err(|e| fail(&e.into()))?;
     if dry_run {
         let end = block_on(enroll::dry_run(&config, wishes, &real, &store::Real))?;
@@ -228,7 +229,7 @@ fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
 }
 
 /// Tells a person, the journal and, at boot, the console: what failed, why, and what to do.
-fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&Path>) -> Class {
+fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<(&Path, &RunId)>) -> Class {
     let class = error.class();
     let why = chain(error);
     let hint = error.hint().unwrap_or_default();
@@ -237,8 +238,9 @@ fn fail((what, id): (&str, &str), error: &impl Classified, console: Option<&Path
         "{what}: {why}"
     );
     notify::failed(&format!("{what}: {why} ({class})"));
-    if let Some(device) = console {
-        console::tell(device, &format!("imprint: {what}: {why} ({class}); hint: {hint}"));
+    if let Some((device, attempt)) = console {
+        // Of an instance that is gone this line may be all that is left to find the attempt by.
+        console::tell(device, &format!("imprint: {what}: {why} ({class}); hint: {hint}; attempt {attempt}"));
     }
     class
 }

@@ -79,6 +79,12 @@ fn what_only_looks_or_seals_has_an_id_too() {
     let [again, s3, _] = seen(&site);
     let other = header(&again[0], "x-request-id");
     assert!(id != other && (again.len(), s3.len()) == (2, 2), "{id} {other}");
+    for (words, command) in [(&["plan"][..], "plan"), (&["token", "list"], "token-list")] {
+        let _said = Ran::of(&mut site.rotator(words)).expect(0);
+        let [conjur, _, _] = seen(&site);
+        let own = format!("imprint-rotator/{VERSION} {command}/{}", header(&conjur[0], "x-request-id"));
+        assert!(conjur.iter().all(|logged| header(logged, "user-agent") == own), "{own}: {conjur:?}");
+    }
     let agents = again.iter().chain(&s3).map(|logged| header(logged, "user-agent"));
     let own = format!("imprint-rotator/{VERSION} status/{other}");
     assert!(agents.into_iter().all(|agent| agent.starts_with(&own)));

@@ -55,5 +55,10 @@ fn a_failed_boot_leaves_one_line_on_the_console_that_tells_no_secret() {
     let text = told(77);
     assert_eq!(text.matches("\r\n").count(), 1, "{text:?}");
     assert!(text.starts_with("imprint: cannot enroll: ") && text.contains("(refused); hint: "), "{text:?}");
+    let asked = site.stack.conjur.log();
+    let attempt =
+        asked.iter().find(|logged| logged.name == "redeem").expect("a redeem").headers["x-request-id"]
+            .clone();
+    assert!(text.ends_with(&format!("; attempt {}\r\n", attempt.to_str().unwrap())), "{text:?}");
     assert_eq!(told(0), "");
 }
