@@ -10,7 +10,7 @@ mod judge;
 mod look;
 mod proxy;
 pub mod refused;
-pub mod report;
+pub use imprint_core::checks as report;
 
 use crate::config::{self, Config, Outside};
 use imprint_core::caller::RunId;

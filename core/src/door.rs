@@ -4,6 +4,9 @@
 //! that decides on proxies and one that never follows a redirect. Retries are not made here.
 
 pub mod certificate;
+mod server;
+
+pub use server::certificate_end;
 
 use crate::error::{Class, Classified};
 use crate::name::ApplianceUrl;
@@ -160,7 +163,11 @@ impl Door {
     /// # Errors
     /// When a certificate of `trust` cannot be used.
     pub fn to(url: &ApplianceUrl, trust: &Trust) -> Result<Self, Error> {
-        Self::build(Tls::new(trust)?.0, |client| {
+        Self::over_to(&Tls::new(trust)?, url)
+    }
+
+    fn over_to(tls: &Tls, url: &ApplianceUrl) -> Result<Self, Error> {
+        Self::build(tls.0.clone(), |client| {
             let client = client.connect_timeout(CONNECT);
             if url.as_str().starts_with("http://") { client.no_proxy() } else { client }
         })

@@ -167,6 +167,28 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at all that a rotation needs: configuration, servers, privileges, bucket, key
+    ///
+    /// It asks what a run asks, short of the mint, and changes nothing. Beyond that it reads a key in S3 that
+    /// nobody has, puts what is published under a condition that cannot hold, and lets KMS seal and unseal a text
+    /// that is no token, under the encryption context of the first factory: CloudTrail has these requests.
+    #[command(verbatim_doc_comment, after_help = more("doctor"), after_long_help = after(
+        &[
+            ("imprint-rotator doctor", "before the first rotation, and when one fails"),
+            ("imprint-rotator doctor --factory app/web", "of one factory"),
+            ("imprint-rotator doctor --json", "one JSON object"),
+        ],
+        "no check failed",
+        &EVERY_CLASS,
+    ))]
+    Doctor {
+        /// Only this factory of the configuration; may be repeated
+        #[arg(long = "factory", value_name = "ID")]
+        factories: Vec<FactoryId>,
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
     /// Mint, list and revoke tokens by hand
     ///
     /// For the factories of the configuration. What is minted here is no run's: none revokes it, and none
@@ -182,6 +204,24 @@ enum Command {
     ))]
     #[command(subcommand)]
     Token(Token),
+}
+
+impl Command {
+    /// Its name, for whoever waits.
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Doctor { .. } => "doctor",
+            Self::Plan { .. } => "plan",
+            Self::Policy(_) => "policy",
+            Self::Rotate { .. } => "rotate",
+            Self::Seal(_) => "seal",
+            Self::SealLogin => "seal-login",
+            Self::Status { .. } => "status",
+            Self::Token(Token::Create(_)) => "token create",
+            Self::Token(Token::List { .. }) => "token list",
+            Self::Token(Token::Revoke(_)) => "token revoke",
+        }
+    }
 }
 
 /// What is done with tokens by hand.

@@ -8,6 +8,7 @@
 pub mod cli;
 pub mod config;
 pub mod conjur_policy;
+pub mod doctor;
 pub mod effects;
 pub mod label;
 pub mod lambda;
@@ -18,6 +19,7 @@ pub mod network;
 pub mod outlook;
 pub mod plan;
 pub mod policy;
+mod progress;
 pub mod rotate;
 pub mod seal;
 pub mod seal_login;

@@ -3,12 +3,19 @@
 //! Only our own targets are written, so no library's idea of a useful line, with a header or a body
 //! in it, ever gets out.
 
+use crate::progress;
 use imprint_core::second::Second;
 use log::kv::{self, Key, Value, VisitSource};
 use log::{LevelFilter, Log, Metadata, Record};
 use serde_json::{Map, json};
 use std::io::Write as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// The target of what will be tried again.
+const RETRY: &str = "imprint::retry";
+
+/// Which records are written. More may come while a progress line is shown.
+static WRITTEN: OnceLock<LevelFilter> = OnceLock::new();
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +40,7 @@ pub fn start(form: Form, level: LevelFilter) {
         Form::Words => &WORDS,
     };
     if log::set_logger(logger).is_ok() {
+        let _first = WRITTEN.set(level);
         log::set_max_level(level);
     }
 }
@@ -43,13 +51,23 @@ pub fn each_line(fields: &[(&'static str, &str)]) {
         fields.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
 }
 
+/// Lets the records come that a progress line is made of; no more are written than before.
+pub fn let_through() {
+    log::set_max_level(LevelFilter::Trace);
+}
+
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("imprint")
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if progress::is_on() {
+            show(record);
+        }
+        let is_written = WRITTEN.get().is_some_and(|level| record.level() <= *level);
+        if is_written && self.enabled(record.metadata()) {
+            progress::step_aside();
             let line = match self.0 {
                 Form::Json => {
                     json_line(record, Second::now(), &EACH.lock().unwrap_or_else(PoisonError::into_inner))
@@ -62,6 +80,20 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+/// What a record tells whoever waits at a terminal.
+fn show(record: &Record<'_>) {
+    match record.target() {
+        progress::TARGET => {
+            let number = |key: &str| record.key_values().get(Key::from(key)).and_then(|value| value.to_u64());
+            if let (Some(done), Some(of)) = (number("done"), number("of")) {
+                progress::step(done, of);
+            }
+        }
+        RETRY => progress::note(record.args().to_string()),
+        _ => {}
+    }
 }
 
 fn words_line(record: &Record<'_>) -> String {

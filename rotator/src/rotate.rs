@@ -17,6 +17,7 @@ pub use session::Kept;
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
+use crate::progress;
 use futures_util::{StreamExt as _, stream};
 use imprint_core::caller::RunId;
 use imprint_core::error::{Class, Classified};
@@ -265,7 +266,7 @@ impl<'a> Run<'a> {
         let session = Session::open(on, &self.retry, &self.kept).await?;
         let listed = list(on, &session, &self.retry).await?;
         let turns = turns::by_urgency(chosen.clone(), &listed, self.config.deployment, on.now());
-        let waiting = Cell::new(turns.len());
+        let (waiting, done) = (Cell::new(turns.len()), Cell::new(0_usize));
         let part = |factory, retry| factory::Part { run: self, on, session: &session, factory, retry };
         let outcomes: Vec<Outcome> = stream::iter(turns)
             .map(async |factory| {
@@ -273,6 +274,8 @@ impl<'a> Run<'a> {
                 let retry = self.retry.part(self.share(waiting.replace(waiting.get() - 1)));
                 let outcome = part(factory, retry).rotate(listed.get(&factory.id).map(Vec::as_slice)).await;
                 outcome.log(self.id.as_str());
+                done.set(done.get() + 1);
+                log::trace!(target: progress::TARGET, done = done.get(), of = chosen.len(); "factories");
                 outcome
             })
             .buffer_unordered(self.config.concurrency)

@@ -6,12 +6,14 @@
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
 use crate::plan::{Facts, Listed, Plan, Published, Standing, plan, standings, wanted};
+use crate::progress;
 use crate::rotate::Error;
 use futures_util::{StreamExt as _, stream};
 use imprint_core::conjur::Minted;
 use imprint_core::sealed::{self, Binding, SealedToken, layer_key};
 use imprint_core::second::Second;
 use imprint_core::token::AccessToken;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 
 /// Several factories at one time.
@@ -61,6 +63,7 @@ impl<'a> Survey<'a> {
             listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect();
         // Before the gets: what is not there, and was minted long before this, never will be.
         let now = on.now();
+        let (count, done) = (factories.len(), Cell::new(0_usize));
         let parts: Vec<_> =
             factories.into_iter().map(|factory| (factory, listed.remove(&factory.id))).collect();
         let factories = stream::iter(parts)
@@ -70,6 +73,8 @@ impl<'a> Survey<'a> {
                     None => shown(config, on, with, factory).await,
                 };
                 let published = published(config, on, factory).await;
+                done.set(done.get() + 1);
+                log::trace!(target: progress::TARGET, done = done.get(), of = count; "factories");
                 surveyed(config, factory, published, tokens, now, asked)
             })
             .buffered(config.concurrency)

@@ -1,6 +1,7 @@
 //! What the command line does. What people read goes to standard output, problems and logs to standard
 //! error; the exit code is the worst class, after sysexits(3).
 
+mod doctor;
 mod token;
 
 use super::{Cli, Command};
@@ -10,6 +11,7 @@ use crate::conjur_policy;
 use crate::effects::{self, Real};
 use crate::logging::{self, Form};
 use crate::outlook::Outlook;
+use crate::progress;
 use crate::rotate::{self, Ask, Run};
 use crate::seal;
 use crate::seal_login;
@@ -81,7 +83,8 @@ pub(crate) async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCo
     };
     let level = if cli.verbose { log::LevelFilter::Debug } else { log::LevelFilter::Warn };
     logging::start(Form::Words, level);
-    match command(cli).await {
+    let name = cli.command.name();
+    match progress::beside(name, command(cli)).await {
         Ok(class) => ended(class),
         Err(error) => {
             complain(&error);
@@ -97,7 +100,11 @@ pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
 }
 
 async fn command(cli: Cli) -> Result<Option<Class>, Error> {
-    let config = Rc::new(Config::load(cli.config.as_deref(), |name| std::env::var(name).ok())?);
+    let config = Config::load(cli.config.as_deref(), |name| std::env::var(name).ok());
+    if let (Command::Doctor { json, .. }, Err(error)) = (&cli.command, &config) {
+        return Ok(doctor::told(&crate::doctor::without_config(error, Second::now()), *json));
+    }
+    let config = Rc::new(config?);
     let id = RunId::draw(Second::now());
     log::debug!("this is run {id}");
     let caller = |command: &str| Caller::new(PROGRAM, command, &id);
@@ -119,6 +126,10 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             let text = conjur_policy::policy(&config, &ask)?;
             say(text.trim_end());
             Ok(None)
+        }
+        Command::Doctor { factories, json } => {
+            let path = cli.config.unwrap_or_default();
+            doctor::run(config, &path, &factories, &id, &caller("doctor"), json).await
         }
         Command::Seal(ask) => {
             // Conjur alone: there may be no AWS to have a region of.
@@ -166,6 +177,7 @@ fn ended(class: Option<Class>) -> ExitCode {
 
 /// The one place that writes to standard output. A reader that has gone (`| head`) is no failure.
 fn say(what: impl fmt::Display) {
+    progress::finish();
     let _gone = writeln!(std::io::stdout(), "{what}");
 }
 

@@ -65,10 +65,13 @@ impl<'a> Out<'a> {
             Self::File { path, file } => {
                 (file.write_all(text.as_bytes()).and_then(|()| file.sync_all()), path.clone())
             }
-            Self::Standard(screen) => (
-                screen.write_all(text.as_bytes()).and_then(|()| screen.flush()),
-                PathBuf::from("standard output"),
-            ),
+            Self::Standard(screen) => {
+                crate::progress::finish();
+                (
+                    screen.write_all(text.as_bytes()).and_then(|()| screen.flush()),
+                    PathBuf::from("standard output"),
+                )
+            }
         };
         written.map_err(|source| Error::File { action: "cannot write to", path, source })
     }

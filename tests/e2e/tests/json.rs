@@ -77,6 +77,17 @@ pub(crate) fn check(command: &str, printed: &str) {
     }
 }
 
+/// The table of checks has those that were printed, in their order.
+#[track_caller]
+fn check_table(command: &str, printed: &str) {
+    let (_, text) = documented().remove(command).unwrap();
+    let table = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let listed: Vec<&str> = table.map(|(name, _)| name).skip_while(|name| *name != "config").collect();
+    let printed: Value = serde_json::from_str(printed).unwrap();
+    let named = printed["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap());
+    assert_eq!(listed, named.collect::<Vec<_>>(), "{command}");
+}
+
 #[test]
 fn what_is_documented_is_what_is_printed() {
     let site = published();
@@ -88,12 +99,11 @@ fn what_is_documented_is_what_is_printed() {
     site.stack.s3.service().delete_raw("imprint-tokens", &site.stack.object_key("web"));
     let doctor = Ran::of(&mut machine.imprint(&["doctor", "--json"])).expect(69);
     check("imprint doctor --json", &doctor.out);
-    let (_, text) = documented().remove("imprint doctor --json").unwrap();
-    let table = text.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
-    let listed: Vec<&str> = table.map(|(name, _)| name).skip_while(|name| *name != "config").collect();
-    let printed: Value = serde_json::from_str(&doctor.out).unwrap();
-    let named = printed["checks"].as_array().unwrap().iter().map(|check| check["name"].as_str().unwrap());
-    assert_eq!(listed, named.collect::<Vec<_>>());
+    check_table("imprint doctor --json", &doctor.out);
+
+    let doctor = Ran::of(&mut site.rotator(&["doctor", "--json"])).expect(69);
+    check("imprint-rotator doctor --json", &doctor.out);
+    check_table("imprint-rotator doctor --json", &doctor.out);
 
     let rotated = Ran::of(&mut site.rotator(&["rotate", "--json", "--now"])).expect(0);
     check("imprint-rotator rotate --json", &rotated.out);

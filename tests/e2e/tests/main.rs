@@ -31,6 +31,7 @@ mod logins;
 mod many;
 mod metadata;
 mod one_redeemer;
+mod operator;
 mod pages;
 mod place;
 mod policies;

@@ -75,22 +75,9 @@ pub(super) fn source_to(server: &SocketAddr) -> Option<IpAddr> {
 
 /// What a server says of the time, in the head of whatever it answers.
 pub(super) async fn date(door: &Door, url: &ApplianceUrl, caller: &Caller, time: Time) -> Option<Date> {
-    let request =
-        door.client().get(format!("{url}/")).header(reqwest::header::USER_AGENT, caller.user_agent());
-    let reply = timeout_at(time.end(), request.send()).await.ok()?.ok()?;
-    let said = http_date(reply.headers().get(reqwest::header::DATE)?.to_str().ok()?)?;
+    let said = timeout_at(time.end(), door.date(url, caller)).await.ok()??;
     let host = host_and_port(url.as_str()).map(|(host, _)| host)?;
     Some(Date { server: host, said, own: Second::now() })
-}
-
-/// `Sun, 22 Nov 2026 08:00:00 GMT`, the one form that RFC 9110 lets a server send.
-fn http_date(text: &str) -> Option<Second> {
-    let words: Vec<&str> = text.split(' ').collect();
-    let [_, day, month, year, clock, "GMT"] = words.as_slice() else { return None };
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month = MONTHS.iter().position(|name| name == month)? + 1;
-    Second::from_rfc3339(&format!("{year}-{month:02}-{day}T{clock}Z")).ok()
 }
 
 /// Host and port of a URL; the port is the scheme's where none is given.
@@ -124,24 +111,6 @@ pub(in crate::doctor) fn aws_host(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn dates_of_http() {
-        let check = |text: &str, expect: Option<&str>| {
-            assert_eq!(http_date(text).map(|at| at.to_string()).as_deref(), expect, "{text}");
-        };
-        check("Sun, 22 Nov 2026 08:00:00 GMT", Some("2026-11-22T08:00:00Z"));
-        check("Thu, 01 Jan 1970 00:00:00 GMT", Some("1970-01-01T00:00:00Z"));
-        for bad in [
-            "",
-            "soon",
-            "Sun, 22 Nov 2026 08:00:00 CET",
-            "Sunday, 22-Nov-26 08:00:00 GMT",
-            "Sun, 99 Nov 2026 08:00:00 GMT",
-        ] {
-            check(bad, None);
-        }
-    }
 
     #[test]
     fn where_aws_answers() {

@@ -1,7 +1,7 @@
-//! What the doctor says: a list of checks, as a table for people and as JSON for programs.
+//! What a doctor of either program says: a list of checks, as a table for people and as JSON for programs.
 
-use imprint_core::second::Second;
-use imprint_core::{Class, Classified};
+use crate::error::{Class, Classified, chain};
+use crate::second::Second;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -17,7 +17,7 @@ pub enum Outcome {
     Ok,
     /// It could not be looked at; the detail says why.
     Skipped,
-    /// An enrollment would go on; somebody should know.
+    /// The program would go on; somebody should know.
     Warning,
 }
 
@@ -34,7 +34,7 @@ pub struct Check {
     pub hint: Option<String>,
 }
 
-/// All checks, in the order in which an enrollment would meet them.
+/// All checks, in the order in which the program would meet what they look at.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
     /// When, by this machine's clock.
@@ -57,27 +57,37 @@ impl Outcome {
 }
 
 impl Check {
-    pub(super) fn ok(name: &'static str, detail: impl Into<String>) -> Self {
+    /// As it should be.
+    #[must_use]
+    pub fn ok(name: &'static str, detail: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Ok, detail: detail.into(), hint: None }
     }
 
-    pub(super) fn skipped(name: &'static str, because: &str) -> Self {
+    /// It could not be looked at, because of this.
+    #[must_use]
+    pub fn skipped(name: &'static str, because: &str) -> Self {
         Self { name, outcome: Outcome::Skipped, detail: format!("because {because}"), hint: None }
     }
 
-    pub(super) fn warning(name: &'static str, detail: impl Into<String>, hint: &str) -> Self {
+    /// Somebody should know.
+    #[must_use]
+    pub fn warning(name: &'static str, detail: impl Into<String>, hint: &str) -> Self {
         Self { name, outcome: Outcome::Warning, detail: detail.into(), hint: Some(hint.to_owned()) }
     }
 
-    pub(super) fn failure(name: &'static str, class: Class, detail: impl Into<String>, hint: &str) -> Self {
+    /// It must be mended.
+    #[must_use]
+    pub fn failure(name: &'static str, class: Class, detail: impl Into<String>, hint: &str) -> Self {
         Self { name, outcome: Outcome::Failure(class), detail: detail.into(), hint: Some(hint.to_owned()) }
     }
 
-    pub(super) fn of(name: &'static str, error: &impl Classified) -> Self {
+    /// An error, with its class and hint.
+    #[must_use]
+    pub fn of(name: &'static str, error: &impl Classified) -> Self {
         Self {
             name,
             outcome: Outcome::Failure(error.class()),
-            detail: imprint_core::error::chain(error),
+            detail: chain(error),
             hint: error.hint().map(str::to_owned),
         }
     }
