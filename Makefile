@@ -66,7 +66,7 @@ contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRIN
 	$(CARGO) run --locked --quiet -p imprint-contract
 
 .PHONY: bench
-bench: peers ## what one enrollment costs, beside a bare program and scripts; as root also its round trips
+bench: peers ## what one enrollment costs, beside a bare program and scripts, and a thousand rotations; as root also round trips
 	@$(need) cc curl jq
 	$(CARGO) build --locked --release -p imprint
 	$(CARGO) build --locked --release -p imprint-rotator

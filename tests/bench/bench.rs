@@ -1,5 +1,5 @@
 //! What one enrollment costs: wall, CPU, memory, requests, connections; the agent beside what a user
-//! would write instead, in the same run against the same servers.
+//! would write instead, in the same run against the same servers. And what a thousand rotations cost.
 //!
 //! Medians of `RUNS` runs. CPU is user and system time of the process and its children, as the kernel
 //! accounts it; the wall is that of this machine, with servers on loopback, so compare it only within
@@ -11,6 +11,7 @@
 mod goals;
 mod lambda;
 mod link;
+mod many;
 mod wave;
 
 use goals::Row;
@@ -36,9 +37,13 @@ fn main() -> Result<ExitCode, Failed> {
             link::measure()?.iter().for_each(|row| println!("{}", row.line()));
             Ok(ExitCode::SUCCESS)
         }
+        ["many"] => {
+            many::measure(&programs()?)?.iter().for_each(|row| println!("{}", row.line()));
+            Ok(ExitCode::SUCCESS)
+        }
         ["measure", program, rest @ ..] => measured(Command::new(program).args(rest)),
         ["servers", near, far] => link::servers(near, far),
-        _ => Err("bench, bench link, bench measure PROGRAM...".into()),
+        _ => Err("bench, bench link, bench many, bench measure PROGRAM...".into()),
     }
 }
 
@@ -46,21 +51,27 @@ fn main() -> Result<ExitCode, Failed> {
 fn everything() -> Result<ExitCode, Failed> {
     let mut rows = link::measure()?;
     rows.extend(loopback()?);
+    rows.extend(many::measure(&programs()?)?);
     rows.extend(wave::measure()?);
     println!("\n{:<44}{:<36}reached in this run\n", "what", "goal");
     rows.iter().for_each(|row| println!("{}", row.line()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// What one enrollment costs with all servers on this machine.
-fn loopback() -> Result<Vec<Row>, Failed> {
+/// Those that the environment names, or those beside this one.
+fn programs() -> Result<Programs, Failed> {
     let own = std::env::current_exe()?;
     let built = own.parent().expect("a program lies in a folder");
-    let folder = built.join("bench-site");
+    Ok(Programs::named().unwrap_or_else(|| Programs::shipped(built)))
+}
+
+/// What one enrollment costs with all servers on this machine.
+fn loopback() -> Result<Vec<Row>, Failed> {
+    let folder = std::env::current_exe()?.with_file_name("bench-site");
     if folder.exists() {
         fs::remove_dir_all(&folder)?;
     }
-    let programs = Programs::named().unwrap_or_else(|| Programs::shipped(built));
+    let programs = programs()?;
     let site = Site::new(&folder, programs.clone());
     let _said = Ran::of(&mut site.rotator(&["rotate"])).expect(0);
 

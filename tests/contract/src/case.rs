@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::target::Settings;
 
 /// The files, in the order in which they run.
-pub(crate) const FILES: [(&str, &str); 13] = [
+pub(crate) const FILES: [(&str, &str); 14] = [
     ("01-login", include_str!("../cases/01-login.toml")),
     ("02-policy", include_str!("../cases/02-policy.toml")),
     ("03-mint", include_str!("../cases/03-mint.toml")),
@@ -22,6 +22,7 @@ pub(crate) const FILES: [(&str, &str); 13] = [
     ("11-forms", include_str!("../cases/11-forms.toml")),
     ("12-settings", include_str!("../cases/12-settings.toml")),
     ("13-fleet", include_str!("../cases/13-fleet.toml")),
+    ("14-printed", include_str!("../cases/14-printed.toml")),
 ];
 
 #[derive(Debug, Deserialize)]

@@ -208,6 +208,22 @@ proptest! {
     }
 }
 
+/// The contract suite loads it into a genuine server, and asks what it permits there.
+#[test]
+fn the_contract_suite_has_what_is_printed() {
+    let given = Given {
+        login: "host/BRANCH/printed/rotator".to_owned(),
+        factories: vec![("BRANCH/printed/web".to_owned(), "BRANCH/printed/hosts".to_owned())],
+        revoke: true,
+        unprivileged: false,
+    };
+    let ask = Ask { branch: Some("BRANCH".parse().unwrap()), ..Ask::default() };
+    let cases = crate::docs::document("tests/contract/cases/14-printed.toml");
+    let case = cases.split("body = '''\n").nth(1).unwrap().split("'''").next().unwrap();
+    let case = case.replace("${branch}", "BRANCH").replace("${account}", "prod");
+    assert_eq!(case, policy(&given.config(), &ask).unwrap());
+}
+
 #[test]
 fn the_parts_of_two_branches_make_the_whole() {
     let given = Given {
