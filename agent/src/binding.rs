@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::facts::Here;
 use imprint_core::door::CaBundle;
-use imprint_core::name::HostId;
+use imprint_core::name::{Branch, HostId};
 use imprint_core::sealed::{Binding, Scope};
 use imprint_core::second::Second;
 use imprint_core::settings::written;
@@ -120,6 +120,19 @@ pub fn check(
     Ok(())
 }
 
+/// Whether the host lies where the binding says that the factory's hosts do. A doubt elsewhere; a promoted host
+/// is one that others pin and remove, below that branch.
+///
+/// # Errors
+/// When it does not.
+pub fn check_branch(binding: &Binding, host: &HostId) -> Result<(), Error> {
+    if is_below(host, &binding.hosts_branch) {
+        return Ok(());
+    }
+    let (is, own) = (binding.hosts_branch.to_string(), host.to_string());
+    Err(Error::Other { field: "hosts_branch", is, own })
+}
+
 /// Whether the unsealed token is the one that the binding names.
 ///
 /// # Errors
@@ -154,15 +167,17 @@ pub fn doubts(
         let at = binding.issued_at;
         doubts.push(format!("the token was sealed at {at}, before the last one that was used here ({last})"));
     }
-    let below =
-        host.as_str().strip_prefix(binding.hosts_branch.as_str()).is_some_and(|rest| rest.starts_with('/'));
-    if !below {
+    if !is_below(host, &binding.hosts_branch) {
         let branch = &binding.hosts_branch;
         doubts.push(format!(
             "the host id lies outside the rotator's hosts branch {branch}, where nobody would remove it"
         ));
     }
     doubts
+}
+
+fn is_below(host: &HostId, branch: &Branch) -> bool {
+    host.as_str().strip_prefix(branch.as_str()).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// A binding without certificates goes with public roots alone.

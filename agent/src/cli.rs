@@ -1,6 +1,7 @@
 //! The command line's one definition: parsing, help texts, man pages and completions come from it. No
 //! flag takes a secret. What the commands do is in `cli/run.rs`.
 
+mod promotion;
 mod run;
 
 pub(crate) use run::run;
@@ -145,6 +146,27 @@ enum Command {
         ],
     ))]
     Forget,
+    /// Become the privileged host that waits for this instance, if one does
+    ///
+    /// It asks for a token that was sealed for this instance alone, under the instance's own key. With one, it
+    /// redeems it for the host of [promotion], proves the new identity, then puts it in the place of the old one
+    /// in one step. Without one, or once promoted, it does nothing. Fit for a timer.
+    #[command(verbatim_doc_comment, after_help = more("promote"), after_long_help = after(
+        &[
+            ("imprint promote", "from a timer, at a shorter interval than the token lives"),
+            ("imprint promote --json", "the same, and how it ended for a program, with a version of its form"),
+        ],
+        "promoted, promoted before, or nothing waits",
+        &EVERY_CLASS,
+    ))]
+    Promote {
+        /// How long to try, such as 1m.
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        deadline: Option<Duration>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Replace this host's API key
     ///
     /// Conjur makes the new key and the old one dies at once. The new one is stored and proved before this
@@ -239,6 +261,8 @@ mod tests {
         check("imprint verify", true);
         check("imprint enroll --dry-run --take-over --again", true);
         check("imprint rotate-key --deadline 1m", true);
+        check("imprint promote --json --deadline 1m", true);
+        check("imprint promote --to db", false);
         check("imprint forget", true);
         check("imprint verify --re-enroll", true);
         check("imprint", false);

@@ -7,10 +7,12 @@
 
 mod files;
 mod kinds;
+mod promotion;
 mod source;
 
 pub use files::Files;
 pub use kinds::{AbsolutePath, Endpoint, InstanceFrom, KmsKey, ReEnroll};
+pub use promotion::Promotion;
 pub use source::{Kms, Object, Opener, S3, Source, TokenFrom};
 
 use crate::enroll::ISSUING;
@@ -68,6 +70,8 @@ pub struct Config {
     pub instance: InstanceFrom,
     /// Where the token comes from, in the order in which they are tried; one at least.
     pub sources: Vec<Source>,
+    /// What the host becomes later; `None` when nothing.
+    pub promotion: Option<Promotion>,
     /// What is written, and where.
     pub files: Files,
     /// The metadata service.
@@ -228,6 +232,7 @@ impl Config {
         let annotations = annotations(root);
         let of = source::Of { account: account.as_ref(), factory: host_factory.as_ref(), instance };
         let sources = Source::all(root, outside, of);
+        let promotion = Promotion::take(root, instance, host_factory.as_ref(), sources.as_deref());
         let files = Files::take(&mut root.section("files"), outside);
         let imds = imds(&mut root.section("imds"), outside);
         let mut system = root.section("system");
@@ -251,6 +256,7 @@ impl Config {
             re_enroll_lifted_at,
             instance: instance?,
             sources: sources?,
+            promotion: promotion?,
             files: files?,
             imds: imds?,
             sys_root: sys_root?.0,

@@ -11,6 +11,8 @@ mod dry_run;
 mod error;
 mod ground;
 mod issuing;
+mod promote;
+mod promoted;
 mod prove;
 mod redeem;
 mod rotate_key;
@@ -19,6 +21,7 @@ mod token;
 pub use dry_run::{Rehearsed, dry_run};
 pub use error::Error;
 pub use issuing::PREFIX as ISSUING;
+pub use promote::{Promoted, promote};
 pub use rotate_key::{Rotated, rotate_key};
 
 use crate::config::Config;
@@ -114,13 +117,21 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
 
     async fn under_lock(&self) -> Result<Outcome, Error> {
         let mut ground = self.ground().await?;
-        let next = step::next_step(&ground.known());
+        let mut next = step::next_step(&ground.known());
+        if next.shows_promoted() {
+            self.decided.notify_one();
+            if self.show_promoted(&mut ground).await? {
+                return self.nothing_to_do(&ground);
+            }
+            next = step::next_step(&ground.known());
+        }
         match (&next, &ground.here) {
-            (Step::Nothing, _) => return self.nothing_to_do(&ground),
+            (Step::Nothing | Step::ShowPromoted, _) => return self.nothing_to_do(&ground),
             (Step::Refuse(refusal), _) => return Err(refusal.clone().into()),
             (Step::Enroll(why), _) => {
                 let attempt = self.on.attempt();
                 log::info!(target: "imprint", reason = why.as_str(); "enrolling, attempt {attempt}: {}", why.as_str());
+                self.tell_demotion(&ground, *why);
             }
             (Step::EnrollAsOneself { parent }, here) => self.forget_parent(&ground, parent, here.as_ref())?,
         }
@@ -134,7 +145,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         proofs.into_iter().try_for_each(store::Writable::release)?;
 
         if !self.adopt(&next, &ground.known(), &job.host).await? {
-            if matches!(next, Step::Enroll(Why::Asked | Why::KeyDied)) {
+            if matches!(next, Step::Enroll(Why::Asked | Why::KeyDied | Why::PromotedKeyDied)) {
                 self.note_re_enrollment(&mut note)?;
             }
             let end = self.until_it_authenticates(&job, note.token_issued_at).await;
@@ -169,7 +180,8 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         if let Found::Good(before) = &ground.state {
             note.token_issued_at = before.token_issued_at;
             note.must_redeem |= before.must_redeem && *next == Step::Enroll(Why::Interrupted);
-            if before.instance_id == note.instance_id && before.host_id == note.host_id {
+            // A promoted host's key and that of the host it was before are of one instance, and of one day.
+            if before.instance_id == note.instance_id && (before.host_id == note.host_id || before.promoted) {
                 note.re_enrolled_at = before.re_enrolled_at;
             }
         }
@@ -186,7 +198,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         note.write(self.disk, &self.config.files.state_dir)?;
         log::warn!(
             target: "imprint", MESSAGE_ID = event::RE_ENROLLING, host_id = note.host_id.as_str();
-            "Conjur does not take the key of host/{} any more: redeeming once; when this one dies within a day too, two parties hold this id",
+            "Conjur does not take the key any more: redeeming once for host/{}; when this one dies within a day too, two parties hold this id",
             note.host_id
         );
         Ok(())
@@ -220,10 +232,16 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
             log::warn!(target: "imprint", MESSAGE_ID = event::ACCESS_MENDED; "{path} had another owner, group or mode than it shall have: mended");
         }
         if let Found::Good(state) = &ground.state
-            && state.last_failure.is_some()
+            && (state.last_failure.is_some() || state.promoting.is_some())
         {
             let mut over = state.clone();
             over.last_failure = None;
+            if over.promoting.take().is_some() {
+                // A promotion died before it stored its key, perhaps with it in drafts: proofs take their places.
+                let proofs = files::prove_writable(self.disk, self.config);
+                let _only_tidied =
+                    proofs.map(|all| all.into_iter().map(store::Writable::release).for_each(drop));
+            }
             let _only_noted = over.write(self.disk, &self.config.files.state_dir);
         }
         log::info!(target: "imprint", MESSAGE_ID = event::NOTHING_TO_DO, host_id = host.as_str(); "host/{host} is enrolled; nothing to do");
@@ -258,12 +276,14 @@ fn replaced(ground: &Ground<'_>, next: &Step) -> Option<Replaced> {
             | Why::FirstBoot
             | Why::IdentityLost
             | Why::KeyDied
+            | Why::PromotedKeyDied
             | Why::RotationInterrupted
             | Why::StateLost,
         )
         | Step::EnrollAsOneself { .. }
         | Step::Nothing
-        | Step::Refuse(_) => None,
+        | Step::Refuse(_)
+        | Step::ShowPromoted => None,
     }
 }
 

@@ -44,6 +44,12 @@ pub mod event {
     pub const KEY_ROTATED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4c";
     /// A rotation lost the new key on its way; the host is redeemed.
     pub const ROTATED_KEY_LOST: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d4d";
+    /// The host was promoted.
+    pub const PROMOTED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d62";
+    /// The id that the host is promoted to belongs to something else.
+    pub const PROMOTION_SQUATTED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d63";
+    /// The identity of a promoted host is of no use any more: the instance enrolls without its privileges.
+    pub const DEMOTED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d64";
     /// All that an enrollment left was removed: the end of an image's bake.
     pub const FORGOTTEN: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d60";
     /// The identity file had another owner, group or mode than it shall have.

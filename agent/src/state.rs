@@ -57,6 +57,18 @@ pub struct Replaced {
     pub host_id: String,
 }
 
+/// What an identity is about to become.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Promoting {
+    /// The promoted host.
+    pub host_id: String,
+    /// The configuration that it is made for: that of the promotion.
+    pub made_for: MadeFor,
+    /// Fingerprint of the token that was redeemed for it.
+    pub token: String,
+}
+
 /// The last failure of `enroll`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -112,6 +124,14 @@ pub struct State {
     /// While enrolling: the host whose identity lay on the disk and is to be replaced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaces: Option<Replaced>,
+    /// Whether the identity came by a promotion. It is then kept whatever `[promotion]` says by now: the token
+    /// that made it is gone, and no configuration brings another.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub promoted: bool,
+    /// While promoting: what the identity that was proved is about to take the disk for. Which of the two lies
+    /// there, its host id tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promoting: Option<Promoting>,
     /// When Conjur was first seen not to take the key any more; while enrolling, that it took none of the keys
     /// that it gave.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_second")]
@@ -142,6 +162,17 @@ pub enum Found {
     Missing,
     /// Something that is none, with the reason.
     Unreadable(String),
+}
+
+impl Found {
+    /// The state, if there is a good one.
+    #[must_use]
+    pub fn good(&self) -> Option<&State> {
+        match self {
+            Self::Good(state) => Some(state),
+            Self::Missing | Self::Unreadable(_) => None,
+        }
+    }
 }
 
 impl Failure {
@@ -178,6 +209,8 @@ impl State {
             since: now,
             must_redeem: false,
             replaces: None,
+            promoted: false,
+            promoting: None,
             key_died_at: None,
             re_enrolled_at: None,
             token: None,
@@ -192,7 +225,25 @@ impl State {
     pub fn is_of(&self, host_id: &str, appliance_url: &str) -> bool {
         let made = self.host_id == host_id && self.made_for.appliance_url == appliance_url;
         let replaced = |it: &Replaced| it.host_id == host_id && it.appliance_url == appliance_url;
-        made || self.replaces.as_ref().is_some_and(replaced)
+        made || self.replaces.as_ref().is_some_and(replaced) || self.is_promoting_to(host_id, appliance_url)
+    }
+
+    /// Whether an identity of this host at this Conjur is the one of a promotion that was cut off.
+    #[must_use]
+    pub fn is_promoting_to(&self, host_id: &str, appliance_url: &str) -> bool {
+        let it = |to: &Promoting| to.host_id == host_id && to.made_for.appliance_url == appliance_url;
+        self.promoting.as_ref().is_some_and(it)
+    }
+
+    /// From now on it tells of the promoted identity, which lies on the disk.
+    pub fn promote(&mut self, to: Promoting, now: Second) {
+        self.promoting = None;
+        self.promoted = true;
+        (self.host_id, self.made_for, self.token) = (to.host_id, to.made_for, Some(to.token));
+        (self.phase, self.since) = (Phase::Enrolled, now);
+        // The next token is of the unprivileged factory, and what is known of this one's age says nothing of it.
+        self.token_issued_at = None;
+        self.key_died_at = None;
     }
 
     /// Writes it into `directory`, durably.

@@ -32,6 +32,10 @@ pub struct Status {
     key_died_at: Option<String>,
     /// When a key that had died was last replaced.
     re_enrolled_at: Option<String>,
+    /// Whether the identity came by a promotion.
+    promoted: bool,
+    /// The privileged factory of the configuration.
+    promotion: Option<String>,
     /// Fingerprint of the token that was redeemed.
     token: Option<String>,
     appliance_url: String,
@@ -61,6 +65,7 @@ impl Status {
             here: here.as_ref(),
             wanted,
             template: &config.host_id,
+            promotion: config.promotion.as_ref().map(|to| &to.host_id),
             state: &state,
             identity: &identity,
             rules: Rules::new(config, Wishes::default()),
@@ -87,6 +92,8 @@ impl Status {
             attempt_id: good.and_then(|s| s.attempt_id.clone()),
             key_died_at: good.and_then(|s| s.key_died_at).map(|at| at.to_string()),
             re_enrolled_at: good.and_then(|s| s.re_enrolled_at).map(|at| at.to_string()),
+            promoted: good.is_some_and(|s| s.promoted),
+            promotion: config.promotion.as_ref().map(|to| to.host_factory.to_string()),
             token: good.and_then(|s| s.token.clone()),
             appliance_url: config.appliance_url.to_string(),
             identity: Identity { path: config.files.identity.path.display().to_string(), condition, host_id },
@@ -120,6 +127,11 @@ impl fmt::Display for Status {
         writeln!(f, "token         {}", or(&self.token))?;
         writeln!(f, "attempt       {}", or(&self.attempt_id))?;
         writeln!(f, "identity      {} ({})", self.identity.path, self.identity.condition)?;
+        match (self.promoted, &self.promotion) {
+            (true, _) => writeln!(f, "promotion     done")?,
+            (false, Some(factory)) => writeln!(f, "promotion     awaited, to a host of {factory}")?,
+            (false, None) => {}
+        }
         if let Some(at) = &self.key_died_at {
             writeln!(f, "key           dead since {at} at the latest")?;
         }
@@ -152,9 +164,11 @@ pub(crate) fn words(step: &Step) -> String {
             | Why::IdentityLost
             | Why::Interrupted
             | Why::KeyDied
+            | Why::PromotedKeyDied
             | Why::RotationInterrupted
             | Why::StateLost),
         ) => format!("would enroll: {}", why.as_str()),
+        Step::ShowPromoted => "would show the promoted identity to Conjur".to_owned(),
         Step::EnrollAsOneself { parent } => format!("would enroll: this image was made from {parent}"),
         Step::Refuse(
             refusal @ (Refusal::Foreign { .. }

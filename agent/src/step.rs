@@ -3,6 +3,10 @@
 //! [`next_step`] decides on what lies on the disk and the instance-id, without asking anybody;
 //! [`check_host`] judges the host id once the facts are known, before anything is redeemed.
 
+mod refusal;
+
+pub use refusal::Refusal;
+
 use crate::config::{Config, ReEnroll};
 use crate::facts::InstanceId;
 use crate::identity;
@@ -10,7 +14,6 @@ use crate::state::{Found, MadeFor, Phase, State};
 use crate::template::Template;
 use imprint_core::name::HostId;
 use imprint_core::second::Second;
-use imprint_core::{Class, Classified};
 use std::time::Duration;
 
 /// How often a key that died is replaced without a person: once in this time.
@@ -41,6 +44,8 @@ pub struct Known<'a> {
     pub wanted: &'a MadeFor,
     /// What the host shall be called.
     pub template: &'a Template,
+    /// What it shall be called once it is promoted; `None` without a `[promotion]`.
+    pub promotion: Option<&'a Template>,
     /// What an earlier run left.
     pub state: &'a Found,
     /// What lies at the identity's path.
@@ -93,6 +98,8 @@ pub enum Step {
     Nothing,
     /// Stop before anything is changed.
     Refuse(Refusal),
+    /// Show the promoted identity on the disk to Conjur, and note what it says.
+    ShowPromoted,
 }
 
 /// Why an enrollment is due.
@@ -110,90 +117,12 @@ pub enum Why {
     Interrupted,
     /// Conjur does not take the key any more.
     KeyDied,
+    /// Conjur does not take the promoted key any more, and the token that it came from is gone.
+    PromotedKeyDied,
     /// A rotation of the key did not come to its end: the new key may be lost, and the old one dead.
     RotationInterrupted,
     /// The state is gone or damaged, so whose identity it is will be seen from its host id.
     StateLost,
-}
-
-/// Why nothing may be done.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Refusal {
-    /// The file holds an identity that imprint did not make for this host.
-    #[error("the identity file is of {found}, not of {own}")]
-    Foreign {
-        /// The host in the file.
-        found: String,
-        /// The host that it should be.
-        own: String,
-    },
-    /// The key is dead, and the configuration leaves that to a person.
-    #[error("Conjur does not take the key of {host} any more, since {since} at the latest")]
-    KeyDead {
-        /// The id.
-        host: String,
-        /// When it was seen.
-        since: Second,
-    },
-    /// The host id is the one of the instance that this one was cloned from.
-    #[error("the host id {host} is that of {parent}, from whose image this instance was made")]
-    ParentsHost {
-        /// The id.
-        host: String,
-        /// The other instance.
-        parent: String,
-    },
-    /// The file holds something of another program, and is not ours to edit.
-    #[error("the identity file is left alone: {0}")]
-    Shared(identity::Error),
-    /// The key died again within a day.
-    #[error("two parties hold the host id {host}: its key died again after it was replaced at {replaced}")]
-    TwoParties {
-        /// The id.
-        host: String,
-        /// When imprint last replaced it.
-        replaced: Second,
-    },
-    /// Without a state, and with a host id that does not name the instance, the identity may as well be
-    /// that of the instance that this one was cloned from.
-    #[error(
-        "nobody can tell whether the identity of {host} is this instance's or that of one it was cloned from"
-    )]
-    Unclear {
-        /// The id.
-        host: String,
-    },
-}
-
-impl Classified for Refusal {
-    fn class(&self) -> Class {
-        match self {
-            Self::Foreign { .. } | Self::Shared(_) | Self::TwoParties { .. } => Class::Tampered,
-            Self::KeyDead { .. } => Class::Refused,
-            Self::ParentsHost { .. } | Self::Unclear { .. } => Class::Config,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Foreign { .. } => {
-                "if that identity is of no use any more, remove the file and run imprint enroll again"
-            }
-            Self::KeyDead { .. } => {
-                "find out who redeemed or rotated it, or whether the host was removed; then run imprint enroll --again"
-            }
-            Self::ParentsHost { .. } => {
-                "use {instance_id} in host_id; if the other instance is gone for good, run imprint enroll --take-over"
-            }
-            Self::Shared(_) => "set another path as [files] identity, or mend or remove the file",
-            Self::TwoParties { .. } => {
-                "find the other party: a clone, a copy of the token, a person; then run imprint enroll --again, or for a fleet set re_enroll_lifted_at"
-            }
-            Self::Unclear { .. } => {
-                "if no other instance uses that host, run imprint enroll --take-over; with {instance_id} in host_id this can be told"
-            }
-        })
-    }
 }
 
 impl Why {
@@ -207,6 +136,7 @@ impl Why {
             Self::IdentityLost => "the identity is missing or damaged",
             Self::Interrupted => "an earlier run did not come to its end",
             Self::KeyDied => "Conjur does not take the key any more",
+            Self::PromotedKeyDied => "Conjur does not take the promoted key any more",
             Self::RotationInterrupted => "a rotation of the key did not come to its end",
             Self::StateLost => "the state is missing or damaged",
         }
@@ -223,6 +153,15 @@ impl Why {
 /// | none | any | any | damaged | enroll: identity lost |
 /// | none, unreadable | any | any | good, else missing or damaged | enroll: state lost |
 /// | any phase | another | any | any | enroll as oneself |
+/// | none, unreadable | this one | any | good, of the promotion's template | show it |
+/// | promoting | same or not known | same Conjur | good, the promoted host's | show it |
+/// | promoting | same or not known | any | the former host's | as before the promotion |
+/// | promoted | same or not known | another Conjur or account | any | enroll: configuration changed |
+/// | promoted | same or not known | same Conjur, whatever `[promotion]` says | missing, damaged | enroll: identity lost |
+/// | promoted | same or not known | same Conjur | another host's | refuse: foreign |
+/// | promoted, key alive | same or not known | same Conjur | good | nothing |
+/// | promoted and rotating, or `--again` | same or not known | same Conjur | good | show it |
+/// | promoted, key dead | same or not known | same Conjur | good | enroll: promoted key died; refuse as below |
 /// | any phase | same or not known | changed | any | enroll: configuration changed |
 /// | enrolling | same or not known | same | any | enroll: interrupted |
 /// | rotating | same or not known | same | any | enroll: rotation interrupted |
@@ -249,6 +188,18 @@ pub fn next_step(known: &Known<'_>) -> Step {
     {
         return Step::EnrollAsOneself { parent: state.instance_id.clone() };
     }
+    let is_known_there = |made_for: &MadeFor| {
+        made_for.account == known.wanted.account && made_for.appliance_url == known.wanted.appliance_url
+    };
+    if let OnDisk::Good { appliance_url, host_id } = known.identity
+        && state.is_promoting_to(host_id, appliance_url)
+        && state.promoting.as_ref().is_some_and(|to| is_known_there(&to.made_for))
+    {
+        return Step::ShowPromoted;
+    }
+    if state.promoted && is_known_there(&state.made_for) {
+        return with_a_promotion(state, known);
+    }
     if state.made_for != *known.wanted {
         return Step::Enroll(Why::ConfigChanged);
     }
@@ -274,14 +225,38 @@ pub fn next_step(known: &Known<'_>) -> Step {
     }
 }
 
+/// A promoted identity is as good as any, and dearer: it came by a token that is gone, so no change of the
+/// configuration replaces it but another Conjur. What becomes of its host, others decide at Conjur.
+fn with_a_promotion(state: &State, known: &Known<'_>) -> Step {
+    let OnDisk::Good { appliance_url, host_id } = known.identity else {
+        return Step::Enroll(Why::IdentityLost);
+    };
+    if *host_id != state.host_id || *appliance_url != state.made_for.appliance_url {
+        return Step::Refuse(foreign(host_id, appliance_url, &state.host_id, &state.made_for.appliance_url));
+    }
+    match (state.phase, with_its_key(state, known)) {
+        (Phase::Enrolling | Phase::Rotating, _) | (Phase::Enrolled, Step::Enroll(Why::Asked)) => {
+            Step::ShowPromoted
+        }
+        (Phase::Enrolled, Step::Enroll(_)) => Step::Enroll(Why::PromotedKeyDied),
+        (Phase::Enrolled, step) => step,
+    }
+}
+
 fn without_a_state(known: &Known<'_>) -> Step {
-    // An image that was baked without the state, but with its parent's identity.
     if let OnDisk::Good { appliance_url, host_id } = known.identity
         && *appliance_url == known.wanted.appliance_url
-        && let Some(parent) = known.template.instance_in(host_id)
-        && known.here.is_some_and(|here| *here != parent)
+        && let Some(here) = known.here
     {
-        return Step::EnrollAsOneself { parent: parent.to_string() };
+        let of = |template: &Template| template.instance_in(host_id);
+        match (of(known.template), known.promotion.and_then(of)) {
+            // An image that was baked without the state, but with its parent's identity.
+            (Some(parent), _) | (None, Some(parent)) if parent != *here => {
+                return Step::EnrollAsOneself { parent: parent.to_string() };
+            }
+            (None, Some(_)) => return Step::ShowPromoted,
+            (Some(_), _) | (None, None) => {}
+        }
     }
     Step::Enroll(match (known.identity, known.state) {
         (OnDisk::Good { .. }, _) | (_, Found::Unreadable(_)) => Why::StateLost,
@@ -339,7 +314,9 @@ pub fn check_host(step: &Step, own: &HostId, known: &Known<'_>) -> Result<(), Re
             }
             Ok(())
         }
-        Step::EnrollAsOneself { .. } | Step::Nothing | Step::Refuse(_) => check_parent(step, own, known),
+        Step::EnrollAsOneself { .. } | Step::Nothing | Step::Refuse(_) | Step::ShowPromoted => {
+            check_parent(step, own, known)
+        }
     }
 }
 
@@ -350,7 +327,14 @@ fn check_parent(step: &Step, own: &HostId, known: &Known<'_>) -> Result<(), Refu
         {
             Err(Refusal::ParentsHost { host: own.to_string(), parent: parent.clone() })
         }
-        (Step::Enroll(_) | Step::EnrollAsOneself { .. } | Step::Nothing | Step::Refuse(_), _) => Ok(()),
+        (
+            Step::Enroll(_)
+            | Step::EnrollAsOneself { .. }
+            | Step::Nothing
+            | Step::Refuse(_)
+            | Step::ShowPromoted,
+            _,
+        ) => Ok(()),
     }
 }
 
@@ -372,10 +356,11 @@ pub fn may_be_adopted(step: &Step, known: &Known<'_>, own: &HostId) -> bool {
             is_own && !must_redeem
         }
         Step::Enroll(Why::StateLost) => is_own && !shared,
-        Step::Enroll(Why::ConfigChanged | Why::FirstBoot | Why::IdentityLost)
+        Step::Enroll(Why::ConfigChanged | Why::FirstBoot | Why::IdentityLost | Why::PromotedKeyDied)
         | Step::EnrollAsOneself { .. }
         | Step::Nothing
-        | Step::Refuse(_) => false,
+        | Step::Refuse(_)
+        | Step::ShowPromoted => false,
     }
 }
 

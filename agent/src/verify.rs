@@ -124,7 +124,9 @@ async fn prove(config: &Config, on: &impl Effects, within: Duration) -> Result<H
     let identity = files::read_back(config)?;
     // An image may have been baked without the state.
     if let Some(here) = facts::here(config)
-        && let Some(named) = config.host_id.instance_in(identity.host_id.as_str())
+        && let templates = [Some(&config.host_id), config.promotion.as_ref().map(|to| &to.host_id)]
+        && let Some(named) =
+            templates.into_iter().flatten().find_map(|it| it.instance_in(identity.host_id.as_str()))
         && named != here
     {
         return Err(Error::Parents { made_for: named.to_string(), here: here.to_string() });

@@ -1,5 +1,6 @@
 //! What the command line does: parse, run, tell. Nothing else in the agent prints.
 
+use super::promotion::Promotion;
 use super::{Cli, Command};
 use crate::config::{self, Config, DEFAULT_PATH, Machine, Source, TokenFrom};
 use crate::effects::Real;
@@ -24,6 +25,9 @@ use std::time::Duration;
 
 /// How long `verify` tries when nothing else is said: it is for timers.
 const VERIFY_WITHIN: Duration = Duration::from_secs(60);
+
+/// The same for `promote`, which redeems at times.
+const PROMOTE_WITHIN: Duration = Duration::from_secs(120);
 
 type Configured = Result<Config, config::Error>;
 
@@ -72,6 +76,7 @@ fn start(cli: &Cli, attempt: &RunId) -> Result<(), Class> {
         }
         Command::Facts { json, reveal } => facts(config, *json, *reveal),
         Command::Forget => forget(config),
+        Command::Promote { deadline, json } => promote(config, attempt, *deadline, *json),
         Command::RotateKey { deadline } => rotate_key(config, attempt, *deadline),
         Command::Status { json } => status(config, *json),
         Command::Verify { deadline, re_enroll } => verify(config, attempt, *deadline, *re_enroll),
@@ -132,6 +137,9 @@ fn facts(config: Configured, json: bool, reveal: bool) -> Result<(), Class> {
 fn rehearsed(end: &Rehearsed) -> String {
     match end {
         Rehearsed::NothingToDo(host) => format!("host/{host} is enrolled already; nothing would be done"),
+        Rehearsed::WouldShow(host) => {
+            format!("would show the promoted identity of host/{host} to Conjur, and keep it when it is taken")
+        }
         Rehearsed::WouldRedeem { host, why, token, until } => {
             let until = until.map(|until| format!(", good until {until}")).unwrap_or_default();
             format!("would redeem token {token}{until} for {}: {why}", host.login())
@@ -162,6 +170,18 @@ fn forget(config: Configured) -> Result<(), Class> {
     if done.removed.is_empty() {
         say("nothing was there to remove");
     }
+    Ok(())
+}
+
+fn promote(config: Configured, attempt: &RunId, deadline: Option<Duration>, json: bool) -> Result<(), Class> {
+    let what = ("cannot promote", event::FAILED);
+    let loaded = config.map_err(|e| fail(what, &e, None))?;
+    let within = deadline.unwrap_or(PROMOTE_WITHIN);
+    let config = Config { deadline: within, ..loaded };
+    let real = Real::new(&config, "promote", attempt).map_err(|e| fail(what, &e, None))?;
+    let end = block_on(enroll::promote(&config, &real, &store::Real, within))?;
+    let said = Promotion::new(&config, &end.map_err(|e| fail(what, &e, None))?);
+    say(&if json { said.to_json() } else { said.to_string() });
     Ok(())
 }
 

@@ -79,7 +79,7 @@ pub(super) async fn servers(
     let config = &Config { deadline: Duration::ZERO, ..config.clone() };
     let on = Real::new(config, "doctor", attempt)?;
     let (aws, conjur) =
-        tokio::join!(aws::ask(config, &on, time, outside), conjur::ask(config, machine, &on, time));
+        tokio::join!(aws::ask(config, machine, &on, time, outside), conjur::ask(config, machine, &on, time));
     let (mut dates, conjur) = (aws.dates, conjur?);
     dates.extend(conjur.dates);
     let mut addresses = conjur.addresses;
@@ -95,6 +95,7 @@ pub(super) async fn servers(
         any_owner: aws.any_owner,
         unsealed: aws.unsealed,
         other_buckets: aws.other_buckets,
+        promotion: aws.promotion,
         opened: sealed.opened,
         conjurs: conjur.servers,
         proof: conjur.proof,

@@ -182,6 +182,8 @@ pub(super) struct Servers {
     pub(super) unsealed: Asked<Option<Fingerprint>>,
     /// The buckets beside the first, and the binding of what opens there.
     pub(super) other_buckets: Vec<(S3, Asked<Binding>)>,
+    /// The binding of what waits for this instance's promotion, if it opens.
+    pub(super) promotion: Asked<Binding>,
     /// Whether what is sealed with client data opens with this machine's facts.
     pub(super) opened: Asked<()>,
     /// The appliance, and the leader where that is another server.

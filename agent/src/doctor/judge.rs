@@ -11,7 +11,7 @@ use super::report::{Check, Outcome};
 use crate::config::Config;
 
 /// The checks of the machine itself.
-const MACHINE: [&str; 16] = [
+const MACHINE: [&str; 17] = [
     "config-access",
     "user",
     "instance-id",
@@ -19,6 +19,7 @@ const MACHINE: [&str; 16] = [
     "identity",
     "identity-access",
     "next-enroll",
+    "promotion",
     "token-files",
     "directories",
     "disk",
@@ -31,7 +32,7 @@ const MACHINE: [&str; 16] = [
 ];
 
 /// The checks that ask a server.
-const SERVERS: [&str; 25] = [
+const SERVERS: [&str; 26] = [
     "imds",
     "instance",
     "host-id",
@@ -49,6 +50,7 @@ const SERVERS: [&str; 25] = [
     "kms",
     "client-data",
     "other-buckets",
+    "promotion-token",
     "clock",
     "conjur-name",
     "conjur-connection",
@@ -67,11 +69,11 @@ pub(super) fn without_config() -> Vec<Check> {
 
 /// All checks but the configuration's own; without servers, why they were not asked.
 pub(super) fn all(config: &Config, machine: &Machine, servers: Result<&Servers, &'static str>) -> Vec<Check> {
-    let mut checks = machine::checks(machine);
+    let mut checks = machine::checks(config, machine);
     match servers {
         Ok(servers) => {
             checks.extend(token::checks(config, machine, servers));
-            checks.extend(conjur::checks(config, servers));
+            checks.extend(conjur::checks(config, machine, servers));
         }
         Err(because) => checks.extend(SERVERS.map(|name| Check::skipped(name, because))),
     }

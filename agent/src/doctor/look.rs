@@ -60,7 +60,17 @@ pub(super) fn machine(config: &Config, path: &Path, now: Second, outside: &impl 
             let rules = Rules::new(config, Wishes::default());
             let template = &config.host_id;
             let here = here.as_ref();
-            Some(next_step(&Known { here, wanted: &wanted, template, state, identity, rules, now }))
+            let promotion = config.promotion.as_ref().map(|to| &to.host_id);
+            Some(next_step(&Known {
+                here,
+                wanted: &wanted,
+                template,
+                promotion,
+                state,
+                identity,
+                rules,
+                now,
+            }))
         }
         (Asked::Failed(_) | Asked::Skipped(_) | Asked::Told(_), _) => None,
     };

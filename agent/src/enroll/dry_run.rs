@@ -1,6 +1,6 @@
 //! `imprint enroll --dry-run`: the whole enrollment but for the redeem. Nothing is changed.
 
-use super::ground::Job;
+use super::ground::{Ground, Job};
 use super::{Error, Run};
 use crate::binding;
 use crate::config::Config;
@@ -8,7 +8,7 @@ use crate::effects::{At, Effects};
 use crate::files;
 use crate::lock::Lock;
 use crate::state::Found;
-use crate::step::{self, Step, Wishes};
+use crate::step::{self, OnDisk, Step, Wishes};
 use crate::store::{Disk, Writable};
 use imprint_core::name::HostId;
 use imprint_core::second::Second;
@@ -19,6 +19,8 @@ use imprint_core::token::Fingerprint;
 pub enum Rehearsed {
     /// Nothing: the identity is good.
     NothingToDo(String),
+    /// Show this promoted host's identity to Conjur, and keep it when it is taken.
+    WouldShow(String),
     /// Redeem this token for this host.
     WouldRedeem {
         /// The host.
@@ -49,12 +51,21 @@ pub async fn dry_run(
     run.rehearse().await
 }
 
+/// The host whose identity lies on the disk.
+fn on_disk(ground: &Ground<'_>) -> String {
+    match &ground.identity {
+        OnDisk::Good { host_id, .. } => host_id.clone(),
+        OnDisk::Missing | OnDisk::Unusable(_) => String::new(),
+    }
+}
+
 impl<E: Effects, D: Disk> Run<'_, E, D> {
     async fn rehearse(&self) -> Result<Rehearsed, Error> {
         let mut ground = self.ground().await?;
         let next = step::next_step(&ground.known());
         let why = match &next {
             Step::Nothing => return Ok(Rehearsed::NothingToDo(ground.host())),
+            Step::ShowPromoted => return Ok(Rehearsed::WouldShow(on_disk(&ground))),
             Step::Refuse(refusal) => return Err(refusal.clone().into()),
             Step::Enroll(why) => why.as_str().to_owned(),
             Step::EnrollAsOneself { parent } => format!("this instance was made from an image of {parent}"),

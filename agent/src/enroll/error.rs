@@ -46,12 +46,21 @@ pub enum Error {
     /// The key that a rotation gave is not taken.
     #[error("the new key of host {0} does not authenticate")]
     NewKeyRefused(HostId),
+    /// The configuration has no promotion.
+    #[error("the configuration has no [promotion]")]
+    NoPromotion,
     /// There is no good identity of this instance whose key could be replaced.
     #[error("this instance is not enrolled, so it has no key to rotate")]
     NotEnrolled,
+    /// There is no good identity of this instance that could be promoted.
+    #[error("this instance is not enrolled, so there is nothing to promote")]
+    NotYetEnrolled,
     /// What was unsealed is no token.
     #[error("what was unsealed is no host factory token")]
     NotAToken(#[source] Option<token::Error>),
+    /// The new key of a promoted host was lost, and no token is left to redeem.
+    #[error("the new key of the promoted host {0} was lost on its way, and the old one is dead")]
+    PromotedKeyLost(HostId),
     /// Somebody else owns the id.
     #[error("host {host} is owned by something other than the host factory")]
     Owned {
@@ -96,6 +105,17 @@ pub enum Error {
     /// What lies on the machine gives no token.
     #[error(transparent)]
     Source(#[from] source::Error),
+    /// Somebody else owns the id that the host is promoted to.
+    #[error(
+        "host {host} is owned by something other than the host factory of [promotion], so its id is squatted"
+    )]
+    Squatted {
+        /// The host.
+        host: HostId,
+        /// Conjur's answer.
+        #[source]
+        source: effects::Error,
+    },
     /// The state cannot be read or written.
     #[error(transparent)]
     Storage(#[from] store::Error),
@@ -162,14 +182,18 @@ impl Error {
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
             | Self::NewKeyRefused(_)
+            | Self::NoPromotion
             | Self::NotAToken(_)
             | Self::NotEnrolled
+            | Self::NotYetEnrolled
             | Self::Owned { .. }
+            | Self::PromotedKeyLost(_)
             | Self::Proof { .. }
             | Self::Redeem { .. }
             | Self::Refusal(_)
             | Self::Rotation { .. }
             | Self::Sealed(_)
+            | Self::Squatted { .. }
             | Self::Storage(_)
             | Self::Stranger { .. }
             | Self::Template(_)
@@ -191,14 +215,17 @@ impl Classified for Error {
             | Self::Redeem { source: error, .. }
             | Self::Rotation { source: error, .. }
             | Self::Verify { source: error, .. } => error.class(),
-            Self::NotEnrolled => Class::Absent,
+            Self::NoPromotion => Class::Config,
+            Self::NotEnrolled | Self::NotYetEnrolled => Class::Absent,
             Self::Files(error) => error.class(),
             Self::Follower { .. } => Class::Transient,
             Self::Lock(error) => error.class(),
             Self::NeverAuthenticates { .. }
             | Self::NewKeyRefused(_)
             | Self::Owned { .. }
+            | Self::PromotedKeyLost(_)
             | Self::Proof { .. }
+            | Self::Squatted { .. }
             | Self::TokenRefused { .. } => Class::Refused,
             Self::Refusal(error) => error.class(),
             Self::Sealed(error) => error.class(),
@@ -234,6 +261,16 @@ impl Classified for Error {
             ),
             Self::NewKeyRefused(_) => Some(
                 "another party has redeemed or rotated this host's key in the same moment: run imprint enroll, which judges that",
+            ),
+            Self::NoPromotion => Some("write a [promotion] into the configuration, or stop the timer"),
+            Self::NotYetEnrolled => {
+                Some("run imprint status, then imprint enroll; the next imprint promote asks again")
+            }
+            Self::PromotedKeyLost(_) => Some(
+                "run imprint enroll: it enrolls without privileges, and the next promotion is waited for",
+            ),
+            Self::Squatted { .. } => Some(
+                "nothing was changed here: find out who made that host (its annotations, Conjur's audit log), then !delete it; the next imprint promote tries again",
             ),
             Self::NotEnrolled => Some("run imprint status, then imprint enroll"),
             Self::Rotation { source, .. } if source.is_unauthorized() => Some(
@@ -276,15 +313,19 @@ impl Classified for Error {
             | Self::Lock(_)
             | Self::NeverAuthenticates { .. }
             | Self::NewKeyRefused(_)
+            | Self::NoPromotion
             | Self::NotAToken(_)
             | Self::NotEnrolled
+            | Self::NotYetEnrolled
             | Self::Owned { .. }
+            | Self::PromotedKeyLost(_)
             | Self::Proof { .. }
             | Self::Redeem { .. }
             | Self::Refusal(_)
             | Self::Rotation { .. }
             | Self::Sealed(_)
             | Self::Source(_)
+            | Self::Squatted { .. }
             | Self::Storage(_)
             | Self::Stranger { .. }
             | Self::Template(_)

@@ -31,6 +31,7 @@ pub(super) struct Ground<'a> {
     /// The facts, if they had to be asked for already, and what they were asked for.
     facts: Option<(Facts, Needs)>,
     template: &'a Template,
+    promotion: Option<&'a Template>,
     rules: Rules,
     now: Second,
 }
@@ -48,6 +49,7 @@ impl Ground<'_> {
             here: self.here.as_ref(),
             wanted: &self.wanted,
             template: self.template,
+            promotion: self.promotion,
             state: &self.state,
             identity: &self.identity,
             rules: self.rules,
@@ -75,6 +77,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             here: facts::here(self.config),
             facts: None,
             template: &self.config.host_id,
+            promotion: self.config.promotion.as_ref().map(|to| &to.host_id),
             rules: Rules::new(self.config, self.wishes),
             now: self.on.now(),
         };
@@ -133,7 +136,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         self.config.annotations.values().fold(self.config.host_id.needs(), |needs, t| needs.and(t.needs()))
     }
 
-    fn annotations(&self, facts: &Facts) -> Result<BTreeMap<String, String>, Error> {
+    pub(super) fn annotations(&self, facts: &Facts) -> Result<BTreeMap<String, String>, Error> {
         let expand = |(name, template): (&String, &Template)| Ok((name.clone(), template.annotation(facts)?));
         self.config.annotations.iter().map(expand).collect()
     }

@@ -4,6 +4,7 @@
 use super::{Error, REPEATS, Run};
 use crate::effects::{self, At, Effects};
 use crate::files;
+use crate::identity::Identity;
 use crate::store::Disk;
 use imprint_core::name::HostId;
 use imprint_core::retry::Retry;
@@ -21,6 +22,12 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         if identity.host_id != *host || identity.appliance_url != self.config.appliance_url {
             return Err(Error::ChangedOnDisk);
         }
+        self.shown(&identity).await
+    }
+
+    /// The same with an identity that need not be on the disk yet.
+    pub(super) async fn shown(&self, identity: &Identity) -> Result<Option<AccessToken>, Error> {
+        let host = &identity.host_id;
         let call = async || self.on.authenticate(At::Leader, host, &identity.api_key).await;
         let again = effects::Error::may_pass;
         let session = match self.retry.run_spread("authenticating", self.spread.get(), again, call).await {

@@ -39,41 +39,69 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
         self.retry.turn("the redeem", self.spread.get()).await;
         let mut fetched = 1;
         loop {
-            let redeemed = match self.redeem(&unsealed, job).await {
-                Ok(redeemed) => redeemed,
-                Err(error) if error.is_unauthorized() => {
+            let identity = match self.redeem(&unsealed, job).await {
+                Err(Error::TokenRefused { fingerprint, source }) if fetched < MOST_FETCHES => {
                     // It may have been replaced, and revoked, since it was fetched.
-                    let refused = unsealed.fingerprint();
-                    if fetched < MOST_FETCHES {
-                        fetched += 1;
-                        unsealed = self.token(facts).await?;
-                    }
-                    if unsealed.fingerprint() == refused {
-                        return Err(Error::TokenRefused { fingerprint: refused, source: error });
+                    fetched += 1;
+                    unsealed = self.token(facts).await?;
+                    if unsealed.fingerprint() == fingerprint {
+                        return Err(Error::TokenRefused { fingerprint, source });
                     }
                     continue;
                 }
-                Err(source) => return Err(Error::redeem(host, source)),
+                identity => identity?,
             };
-            self.check_reply(&redeemed, host)?;
-            self.store(redeemed, host)?;
+            files::write(self.disk, self.config, &identity, self.former.get())?;
             if let Some(session) = self.authenticates(host).await? {
                 self.prove(&session, host).await?;
                 self.clear_away(&unsealed);
                 return Ok(unsealed);
             }
-            // A 401 right after a 201, at the server that gave it, is no lag: a request of ours that was
-            // thought lost was carried out late and took the key's place. The next key is the last one.
-            if self.redeems.get() >= MOST_REDEEMS {
-                return Err(Error::NeverAuthenticates { host: host.clone(), redeems: self.redeems.get() });
-            }
+            self.may_redeem_again(host)?;
         }
+    }
+
+    /// A 401 right after a 201, at the server that gave it, is no lag: a request of ours that was thought lost
+    /// was carried out late and took the key's place. The next key is the last one.
+    pub(super) fn may_redeem_again(&self, host: &HostId) -> Result<(), Error> {
+        let redeems = self.redeems.get();
+        if redeems < MOST_REDEEMS {
+            return Ok(());
+        }
+        Err(Error::NeverAuthenticates { host: host.clone(), redeems })
+    }
+
+    /// Redeems, and judges the answer: the identity that it gives, which is in memory alone.
+    pub(super) async fn redeem(&self, with: &Unsealed, job: &Job) -> Result<Identity, Error> {
+        let host = &job.host;
+        let redeemed = match self.ask_to_redeem(with, job).await {
+            Ok(redeemed) => redeemed,
+            Err(source) if source.is_unauthorized() => {
+                return Err(Error::TokenRefused { fingerprint: with.fingerprint(), source });
+            }
+            Err(source) => return Err(Error::redeem(host, source)),
+        };
+        self.check_reply(&redeemed, host)?;
+        // A host that is more than a minute old was there before this run.
+        if let Some(at) = redeemed.created_at
+            && self.on.now().since(at) > Duration::from_secs(60)
+        {
+            log::warn!(
+                target: "imprint", MESSAGE_ID = event::KEY_REPLACED, host_id = host.as_str();
+                "host {host} exists since {at}: its key was replaced"
+            );
+        }
+        Ok(Identity {
+            appliance_url: self.config.appliance_url.clone(),
+            host_id: host.clone(),
+            api_key: redeemed.api_key,
+        })
     }
 
     /// Repeated though it is destructive: under the lock nobody else redeems this id, and whichever
     /// repeat comes last makes the key that is stored. What may have been carried out without our
     /// knowing it counts, and ends at [`MOST_REDEEMS`].
-    async fn redeem(&self, with: &Unsealed, job: &Job) -> Result<Redeemed, effects::Error> {
+    async fn ask_to_redeem(&self, with: &Unsealed, job: &Job) -> Result<Redeemed, effects::Error> {
         let again = |error: &effects::Error| error.may_pass() && self.redeems.get() < MOST_REDEEMS;
         let annotations = issuing::annotations(job, with, self.on.attempt());
         let call = async || {
@@ -105,23 +133,5 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             }
         }
         Ok(())
-    }
-
-    fn store(&self, redeemed: Redeemed, host: &HostId) -> Result<(), Error> {
-        // A host that is more than a minute old was there before this run.
-        if let Some(at) = redeemed.created_at
-            && self.on.now().since(at) > Duration::from_secs(60)
-        {
-            log::warn!(
-                target: "imprint", MESSAGE_ID = event::KEY_REPLACED, host_id = host.as_str();
-                "host {host} exists since {at}: its key was replaced"
-            );
-        }
-        let identity = Identity {
-            appliance_url: self.config.appliance_url.clone(),
-            host_id: host.clone(),
-            api_key: redeemed.api_key,
-        };
-        Ok(files::write(self.disk, self.config, &identity, self.former.get())?)
     }
 }

@@ -103,6 +103,13 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
                 }
                 Rotated::ByItself(host)
             }
+            // No token is left that could be redeemed for it.
+            Asked::Lost if note.promoted => {
+                note.phase = Phase::Enrolled;
+                note.key_died_at = Some(self.on.now());
+                note.write(self.disk, &self.config.files.state_dir)?;
+                return Err(Error::PromotedKeyLost(host));
+            }
             Asked::Lost => self.redeem_instead(&mut ground, &mut note, host).await?,
             Asked::Failed { error, in_doubt } => {
                 if !in_doubt {

@@ -1,5 +1,7 @@
 use super::*;
 use crate::facts::InstanceId;
+use crate::state::Promoting;
+use imprint_core::{Class, Classified};
 
 const HERE: &str = "i-0123456789abcdef0";
 const OTHER: &str = "i-0fedcba9876543210";
@@ -44,6 +46,7 @@ struct Case {
     here: Option<InstanceId>,
     wanted: MadeFor,
     template: Template,
+    promotion: Option<Template>,
     state: Found,
     identity: OnDisk,
     rules: Rules,
@@ -55,6 +58,7 @@ impl Case {
             here: here.map(|id| id.parse().unwrap()),
             wanted: made_for(),
             template: made_for().host_id.parse().unwrap(),
+            promotion: None,
             state: state.clone(),
             identity: identity.clone(),
             rules: RULES,
@@ -72,6 +76,7 @@ impl Case {
             here: self.here.as_ref(),
             wanted: &self.wanted,
             template: &self.template,
+            promotion: self.promotion.as_ref(),
             state: &self.state,
             identity: &self.identity,
             rules: self.rules,
@@ -375,4 +380,109 @@ fn only_a_proved_identity_outlives_a_missing_answer() {
     check(&state(HERE, Phase::Enrolled), &OnDisk::Missing, false);
     check(&state(HERE, Phase::Enrolled), &good("app/other"), false);
     check(&Found::Missing, &good(HOST), false);
+}
+
+const PROMOTED: &str = "db/hosts/i-0123456789abcdef0";
+
+fn promotion() -> MadeFor {
+    MadeFor {
+        host_factory: "db/factory".to_owned(),
+        host_id: "db/hosts/{instance_id}".to_owned(),
+        ..made_for()
+    }
+}
+
+/// A state that was changed.
+fn changed(phase: Phase, change: impl Fn(&mut State)) -> Found {
+    let Found::Good(mut state) = state(HERE, phase) else { unreachable!() };
+    change(&mut state);
+    Found::Good(state)
+}
+
+fn promoted(phase: Phase, change: impl Fn(&mut State)) -> Found {
+    changed(phase, |state| {
+        let to = Promoting { host_id: PROMOTED.to_owned(), made_for: promotion(), token: "0".repeat(12) };
+        state.promote(to, Second::from_unix(NOW - 60));
+        state.phase = phase;
+        change(state);
+    })
+}
+
+#[test]
+fn a_promoted_identity() {
+    let check = |here: Option<&str>, state: &Found, identity: &OnDisk, expect: &Step| {
+        // Whether the promotion is in the configuration, is another by now, or is gone.
+        for template in [Some("db/hosts/{instance_id}"), Some("cache/{instance_id}"), None] {
+            let promotion = template.map(|text| text.parse().unwrap());
+            let case = Case { promotion, ..Case::new(here, state, identity) };
+            assert_eq!(next_step(&case.known()), *expect, "{:?}", case.known());
+        }
+    };
+    let enrolled = promoted(Phase::Enrolled, |_| {});
+    let died = promoted(Phase::Enrolled, |state| state.key_died_at = Some(Second::from_unix(NOW - 5)));
+    for here in [Some(HERE), None] {
+        check(here, &enrolled, &good(PROMOTED), &Step::Nothing);
+        check(here, &enrolled, &OnDisk::Missing, &Step::Enroll(Why::IdentityLost));
+        for identity in unusable() {
+            check(here, &enrolled, &identity, &Step::Enroll(Why::IdentityLost));
+        }
+        // The file of before, say from a backup.
+        let foreign =
+            Refusal::Foreign { found: format!("{HOST} at {URL}"), own: format!("{PROMOTED} at {URL}") };
+        check(here, &enrolled, &good(HOST), &Step::Refuse(foreign));
+        check(here, &promoted(Phase::Rotating, |_| {}), &good(PROMOTED), &Step::ShowPromoted);
+        check(here, &died, &good(PROMOTED), &Step::Enroll(Why::PromotedKeyDied));
+    }
+    let parent = Step::EnrollAsOneself { parent: HERE.to_owned() };
+    for state in [&enrolled, &died] {
+        check(Some(OTHER), state, &good(PROMOTED), &parent);
+    }
+    let again = promoted(Phase::Enrolled, |state| {
+        state.key_died_at = Some(Second::from_unix(NOW - 5));
+        state.re_enrolled_at = Some(Second::from_unix(NOW - 3600));
+    });
+    let replaced = Second::from_unix(NOW - 3600);
+    let refusal = Refusal::TwoParties { host: PROMOTED.to_owned(), replaced };
+    check(Some(HERE), &again, &good(PROMOTED), &Step::Refuse(refusal));
+    let elsewhere = MadeFor { appliance_url: "https://other.example.org".to_owned(), ..made_for() };
+    check_for(Some(HERE), &elsewhere, &enrolled, &good(PROMOTED), &Step::Enroll(Why::ConfigChanged));
+    let account = MadeFor { account: "dev".to_owned(), ..made_for() };
+    check_for(Some(HERE), &account, &enrolled, &good(PROMOTED), &Step::Enroll(Why::ConfigChanged));
+    let wishes = Wishes { again: true, take_over: false };
+    let mut asked = Case::new(Some(HERE), &enrolled, &good(PROMOTED));
+    asked.rules.wishes = wishes;
+    assert_eq!(next_step(&asked.known()), Step::ShowPromoted);
+}
+
+#[test]
+fn a_promotion_that_was_cut_off() {
+    let promoting = changed(Phase::Enrolled, |state| {
+        state.promoting =
+            Some(Promoting { host_id: PROMOTED.to_owned(), made_for: promotion(), token: "0".repeat(12) });
+    });
+    for here in [Some(HERE), None] {
+        // Before the identity was stored, and after.
+        check(here, &promoting, &good(HOST), &Step::Nothing);
+        check(here, &promoting, &good(PROMOTED), &Step::ShowPromoted);
+        check(here, &promoting, &OnDisk::Missing, &Step::Enroll(Why::IdentityLost));
+    }
+    check(Some(OTHER), &promoting, &good(PROMOTED), &Step::EnrollAsOneself { parent: HERE.to_owned() });
+    let elsewhere = MadeFor { appliance_url: "https://other.example.org".to_owned(), ..made_for() };
+    check_for(Some(HERE), &elsewhere, &promoting, &good(PROMOTED), &Step::Enroll(Why::ConfigChanged));
+}
+
+#[test]
+fn a_promoted_identity_whose_state_is_lost() {
+    let check = |here: &str, template: Option<&str>, host: &str, expect: &Step| {
+        for state in [Found::Missing, Found::Unreadable("x".to_owned())] {
+            let promotion = template.map(|text| text.parse().unwrap());
+            let case = Case { promotion, ..Case::new(Some(here), &state, &good(host)) };
+            assert_eq!(next_step(&case.known()), *expect, "{:?}", case.known());
+        }
+    };
+    let template = Some("db/hosts/{instance_id}");
+    check(HERE, template, PROMOTED, &Step::ShowPromoted);
+    check(OTHER, template, PROMOTED, &Step::EnrollAsOneself { parent: HERE.to_owned() });
+    check(HERE, template, HOST, &Step::Enroll(Why::StateLost));
+    check(HERE, None, PROMOTED, &Step::Enroll(Why::StateLost));
 }

@@ -55,8 +55,9 @@ fn rotator(text: &str) -> imprint_rotator::config::Config {
 
 #[test]
 fn the_configurations_are_taken_and_go_together() {
-    let [short_rotator, short_agent] = blocks("toml").try_into().unwrap();
-    let short = (agent(&short_agent), rotator(&short_rotator));
+    let [short_rotator, short_agent, promotion] = blocks("toml").try_into().unwrap();
+    let short = (agent(&format!("{short_agent}\n{promotion}")), rotator(&short_rotator));
+    assert!(short.0.promoted().is_some_and(|there| there.host_factory != short.0.host_factory));
     let long = (
         agent(&document("packaging/etc/imprint/config.toml")),
         rotator(&document("packaging/etc/imprint/rotator.toml")),

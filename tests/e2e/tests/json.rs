@@ -96,6 +96,13 @@ fn what_is_documented_is_what_is_printed() {
     let status = Ran::of(&mut machine.imprint(&["status", "--json"])).expect(0);
     check("imprint status --json", &status.out);
 
+    let config = machine.config();
+    let promotion = "[promotion]\nhost_factory = \"db/factory\"\nhosts_branch = \"db/hosts\"\n\n[files]";
+    machine.set_config(&config.replace("[files]", promotion));
+    let promoted = Ran::of(&mut machine.imprint(&["promote", "--json"])).expect(0);
+    check("imprint promote --json", &promoted.out);
+    machine.set_config(&config);
+
     site.stack.s3.service().delete_raw("imprint-tokens", &site.stack.object_key("web"));
     let doctor = Ran::of(&mut machine.imprint(&["doctor", "--json"])).expect(69);
     check("imprint doctor --json", &doctor.out);

@@ -36,6 +36,7 @@ mod pages;
 mod place;
 mod policies;
 mod process;
+mod promotion;
 mod readers;
 mod sinks;
 mod sources;

@@ -1,6 +1,6 @@
 //! The way to the sealed token: the metadata service, S3 and KMS.
 
-use super::super::found::{Asked, Date, Trouble};
+use super::super::found::{Asked, Date, Machine, Trouble};
 use super::super::proxy::{self, Way};
 use super::Time;
 use super::reach::{aws_host, in_words, resolve};
@@ -9,6 +9,7 @@ use crate::config::{Config, Outside, S3};
 use crate::effects::{Effects as _, Real};
 use crate::facts::{Facts, InstanceId};
 use crate::imds::Imds;
+use crate::state;
 use imprint_core::sealed::{Binding, SealedToken};
 use imprint_core::second::Second;
 use imprint_core::token::{Fingerprint, Token};
@@ -30,11 +31,18 @@ pub(super) struct Found {
     pub(super) any_owner: Asked<()>,
     pub(super) unsealed: Asked<Option<Fingerprint>>,
     pub(super) other_buckets: Vec<(S3, Asked<Binding>)>,
+    pub(super) promotion: Asked<Binding>,
     pub(super) dates: Vec<Date>,
 }
 
 /// Asks metadata service, S3 and KMS.
-pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &impl Outside) -> Found {
+pub(super) async fn ask(
+    config: &Config,
+    machine: &Machine,
+    on: &Real<'_>,
+    time: Time,
+    outside: &impl Outside,
+) -> Found {
     let needs = config.annotations.values().fold(config.host_id.needs(), |all, each| all.and(each.needs()));
     // Silence is waited for twice before the hop limit is blamed. Then nothing else is asked here.
     let patient = time.with(Duration::from_millis(6500));
@@ -49,6 +57,7 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
             .other_buckets()
             .map(|it| (it.clone(), Asked::Skipped(NO_CREDENTIALS)))
             .collect(),
+        promotion: Asked::Skipped("no promotion is awaited"),
         dates: Vec::new(),
     };
     // The first bucket is the one that every boot reads; the others, for worse days, are asked last.
@@ -106,6 +115,12 @@ pub(super) async fn ask(config: &Config, on: &Real<'_>, time: Time, outside: &im
     };
     for (s3, other) in &mut found.other_buckets {
         *other = opened(s3, &here, on, time).await;
+    }
+    let is_promoted = machine.state.told().and_then(state::Found::good).is_some_and(|state| state.promoted);
+    if let Some(there) = config.promoted().filter(|_| !is_promoted)
+        && let Some(s3) = there.s3()
+    {
+        found.promotion = opened(s3, &here, on, time).await;
     }
     found
 }

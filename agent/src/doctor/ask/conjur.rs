@@ -52,7 +52,7 @@ pub(super) async fn ask(
         session = seen.session;
         found.servers.push(seen.server);
     }
-    if let Some(variable) = &config.proof_variable {
+    if let Some(variable) = config.proof_of(machine.state.told().and_then(crate::state::Found::good)) {
         found.proof = match &session {
             Some(session) => time.limit(on.may_read(session, variable), Trouble::of_effect).await,
             None => Asked::Skipped("nobody is logged in"),
@@ -149,7 +149,7 @@ fn shown(config: &Config, machine: &Machine) -> Result<Identity, &'static str> {
         (_, Some(OnDisk::Missing)) => return Err("there is no identity yet"),
         (Some(Step::EnrollAsOneself { .. }), _) => return Err("the identity is another instance's"),
         (Some(Step::Refuse(_)), _) => return Err("the identity is not one of imprint's for this host"),
-        (Some(Step::Enroll(_) | Step::Nothing), Some(OnDisk::Good { .. })) => {}
+        (Some(Step::Enroll(_) | Step::Nothing | Step::ShowPromoted), Some(OnDisk::Good { .. })) => {}
         (Some(_) | None, _) => return Err("the identity cannot be used"),
     }
     let identity = files::read_back(config).map_err(|_| "the identity cannot be used")?;

@@ -1,13 +1,14 @@
 //! Judgments on Conjur: name, connection, TLS, health, leader or follower, login, proof.
 
-use super::super::found::{Asked, Server, Servers};
+use super::super::found::{Asked, Machine, Server, Servers};
 use super::super::report::Check;
 use super::together;
 use crate::config::Config;
+use crate::state::Found;
 use imprint_core::Class;
 use imprint_core::conjur::Role;
 
-pub(super) fn checks(config: &Config, servers: &Servers) -> Vec<Check> {
+pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> Vec<Check> {
     let each = |name, judge: fn(&'static str, &Server) -> Check| {
         together(name, servers.conjurs.iter().map(|server| judge(name, server)).collect())
     };
@@ -22,7 +23,7 @@ pub(super) fn checks(config: &Config, servers: &Servers) -> Vec<Check> {
         each("conjur-health", health),
         leader(servers),
         login(servers),
-        proof(config, servers),
+        proof(config, machine, servers),
     ]
 }
 
@@ -115,9 +116,9 @@ fn login(servers: &Servers) -> Check {
     together(NAME, judged.collect())
 }
 
-fn proof(config: &Config, servers: &Servers) -> Check {
+fn proof(config: &Config, machine: &Machine, servers: &Servers) -> Check {
     const NAME: &str = "proof";
-    let variable = config.proof_variable.as_deref().unwrap_or_default();
+    let variable = config.proof_of(machine.state.told().and_then(Found::good)).unwrap_or_default();
     servers.proof.judged(NAME, |may| {
         if *may {
             return Check::ok(NAME, format!("the host may read {variable}"));

@@ -4,6 +4,7 @@ use super::super::found::{Access, Asked, Copied, Holder, Input, Machine};
 use super::super::proxy::Way;
 use super::super::report::Check;
 use super::together;
+use crate::config::Config;
 use crate::state::{Found, Phase};
 use crate::status;
 use crate::step::{OnDisk, Refusal, Step};
@@ -19,7 +20,7 @@ const FEW_BYTES: u64 = 4 * 1024 * 1024;
 /// Files that an enrollment makes, drafts counted.
 const LEAST_INODES: u64 = 16;
 
-pub(super) fn checks(machine: &Machine) -> Vec<Check> {
+pub(super) fn checks(config: &Config, machine: &Machine) -> Vec<Check> {
     vec![
         config_access(machine),
         user(machine),
@@ -28,6 +29,7 @@ pub(super) fn checks(machine: &Machine) -> Vec<Check> {
         identity(machine),
         identity_access(machine),
         next_enroll(machine),
+        promotion(config, machine),
         token_files(machine),
         directories(machine),
         disk(machine),
@@ -132,7 +134,23 @@ fn next_enroll(machine: &Machine) -> Check {
             status::words(next),
             "run imprint enroll; better run imprint forget at the end of an image's bake",
         ),
-        Step::Enroll(_) | Step::Nothing => Check::ok(NAME, status::words(next)),
+        Step::Enroll(_) | Step::Nothing | Step::ShowPromoted => Check::ok(NAME, status::words(next)),
+    }
+}
+
+fn promotion(config: &Config, machine: &Machine) -> Check {
+    const NAME: &str = "promotion";
+    let awaited = config.promotion.as_ref().map(|to| to.host_factory.as_str());
+    let state = machine.state.told().and_then(Found::good);
+    match (state.filter(|state| state.promoted).map(|state| state.made_for.host_factory.as_str()), awaited) {
+        (Some(is), awaited) if awaited == Some(is) => Check::ok(NAME, format!("promoted to a host of {is}")),
+        (Some(is), awaited) => Check::warning(
+            NAME,
+            format!("promoted to a host of {is}, and the configuration names {}", awaited.unwrap_or("none")),
+            "the host stays what it is until another promotion; to go back, run imprint forget, then imprint enroll",
+        ),
+        (None, Some(awaited)) => Check::ok(NAME, format!("a host of {awaited} is awaited")),
+        (None, None) => Check::skipped(NAME, "there is no [promotion]"),
     }
 }
 

@@ -85,6 +85,7 @@ fn servers() -> Servers {
         unsealed: Asked::Told(Some(binding().fingerprint)),
         opened: Asked::Skipped("no source is sealed with client data"),
         other_buckets: vec![],
+        promotion: Asked::Skipped("no promotion is awaited"),
         conjurs: vec![server],
         proof: Asked::Told(true),
         dates: vec![Date { server: "conjur.example.org".to_owned(), said: at(NOW), own: at(NOW) }],
@@ -155,7 +156,9 @@ fn each_name_once_and_the_same_names_whatever_is_known() {
 fn all_is_well() {
     check(&machine(), &servers(), &[]);
     assert!(judged(&machine(), &servers()).iter().all(|check| {
-        check.outcome == Outcome::Ok || ["client-data", "last-verify", "other-buckets"].contains(&check.name)
+        check.outcome == Outcome::Ok
+            || ["client-data", "last-verify", "other-buckets", "promotion", "promotion-token"]
+                .contains(&check.name)
     }));
 }
 
@@ -418,6 +421,53 @@ fn conjur() {
         },
         &[("login", failure(Class::Refused))],
     );
+}
+
+#[test]
+fn a_promotion() {
+    use crate::state::{Phase, Promoting, State};
+    let awaiting = config(
+        "[promotion]\nhost_factory = \"db/factory\"\nhosts_branch = \"db/hosts\"\nproof_variable = \"db/password\"\n",
+    );
+    let there = awaiting.promoted().unwrap();
+    let host = "db/hosts/123456789012/eu-west-1/i-0123456789abcdef0";
+    let mut state = State::enrolling(
+        &HERE.parse().unwrap(),
+        &HOST.parse().unwrap(),
+        crate::enroll::made_for(&awaiting),
+        &attempt(),
+        at(NOW),
+    );
+    state.phase = Phase::Enrolled;
+    let with =
+        |state: &State| Machine { state: Asked::Told(Found::Good(Box::new(state.clone()))), ..machine() };
+    let said = |config: &Config, state: &State, servers: &Servers, name: &str| {
+        let checks = all(config, &with(state), Ok(servers));
+        let check = checks.into_iter().find(|check| check.name == name).unwrap();
+        (check.outcome, check.detail)
+    };
+    let mut waits = binding();
+    waits.host_factory = there.host_factory.clone();
+    waits.scope = imprint_core::sealed::Scope::Instance {
+        arn: format!("arn:aws:ec2:eu-west-1:123456789012:instance/{HERE}"),
+    };
+    let with_token = |opened| Servers { promotion: opened, ..servers() };
+    let token = |opened| said(&awaiting, &state, &with_token(opened), "promotion-token");
+    assert_eq!(said(&awaiting, &state, &servers(), "promotion").1, "a host of db/factory is awaited");
+    assert_eq!(token(Asked::Failed(trouble(Class::Absent, Some("NoSuchKey"), None))).1, "nothing waits");
+    let denied = token(Asked::Failed(trouble(Class::Absent, Some("AccessDenied"), None)));
+    assert!(denied.0 == Outcome::Ok && denied.1.contains("may not look"), "{denied:?}");
+    assert!(token(Asked::Told(waits.clone())).1.ends_with("waits until 2026-11-22T10:00:00Z"));
+    assert_eq!(token(Asked::Told(binding())).0, failure(Class::Tampered));
+    assert_eq!(token(Asked::Failed(trouble(Class::Refused, None, None))).0, failure(Class::Refused));
+    assert_eq!(said(&config(""), &state, &servers(), "promotion").0, Outcome::Skipped);
+
+    let made_for = crate::enroll::made_for(&there);
+    state.promote(Promoting { host_id: host.to_owned(), made_for, token: "0".repeat(12) }, at(NOW));
+    assert_eq!(said(&awaiting, &state, &servers(), "promotion").1, "promoted to a host of db/factory");
+    assert_eq!(said(&awaiting, &state, &servers(), "proof").1, "the host may read db/password");
+    let kept = said(&config(""), &state, &servers(), "promotion");
+    assert!(kept.0 == Outcome::Warning && kept.1.ends_with("names none"), "{kept:?}");
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(super) fn checks(config: &Config, machine: &Machine, servers: &Servers) -> V
         kms(servers),
         client_data(servers),
         other_buckets(config, machine, servers),
+        promotion_token(config, machine, servers),
         clock(&servers.dates),
     ]
 }
@@ -108,7 +109,8 @@ fn fits_the_disk(config: &Config, machine: &Machine, here: &InstanceId, own: &Ho
     };
     let (wanted, template) = (made_for(config), &config.host_id);
     let (rules, now) = (Rules::new(config, Wishes::default()), machine.now);
-    let known = Known { here: Some(here), wanted: &wanted, template, state, identity, rules, now };
+    let promotion = config.promotion.as_ref().map(|to| &to.host_id);
+    let known = Known { here: Some(here), wanted: &wanted, template, promotion, state, identity, rules, now };
     check_host(&next_step(&known), own, &known)
 }
 
@@ -379,6 +381,33 @@ fn other_buckets(config: &Config, machine: &Machine, servers: &Servers) -> Check
         Check::skipped(NAME, "there is one bucket at most")
     } else {
         together(NAME, judged)
+    }
+}
+
+/// Whether what waits would be taken; that nothing does is how it is most of the time.
+fn promotion_token(config: &Config, machine: &Machine, servers: &Servers) -> Check {
+    const NAME: &str = "promotion-token";
+    let (Some(here), Some(there)) = (here(machine, servers), config.promoted()) else {
+        return Check::skipped(NAME, "no promotion is awaited");
+    };
+    match &servers.promotion {
+        Asked::Failed(trouble) if is_denied(trouble) => {
+            Check::ok(NAME, "nothing waits; but S3 says the same where this role may not look")
+        }
+        Asked::Failed(trouble) if trouble.class == Class::Absent => Check::ok(NAME, "nothing waits"),
+        waits => waits.judged(NAME, |binding| {
+            let now = now(machine, servers);
+            match binding::check(binding, &there, known(&here, servers), Scopes::Instance, now) {
+                Ok(()) => Check::ok(
+                    NAME,
+                    format!("token {} waits until {}", binding.fingerprint, binding.expires_at),
+                ),
+                Err(binding::Error::Expired { at, .. }) => {
+                    Check::ok(NAME, format!("what waits is over since {at}"))
+                }
+                Err(error) => Check::of(NAME, &error),
+            }
+        }),
     }
 }
 

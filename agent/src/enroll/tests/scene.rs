@@ -44,6 +44,10 @@ pub(crate) struct Scene {
     pub(super) keys: Cell<u32>,
     /// The key that Conjur takes now.
     pub(super) valid: RefCell<Option<String>>,
+    /// The key that it takes of the promoted host.
+    pub(super) promoted: RefCell<Option<String>>,
+    /// The host and the variable that were asked for last.
+    pub(super) asked: RefCell<(String, String)>,
     /// Redeems whose key a late duplicate replaces at once.
     pub(super) spoiled: Cell<u32>,
     pub(super) may_read: Cell<bool>,
@@ -91,6 +95,8 @@ impl Scene {
             keys: Cell::new(0),
             opened: Cell::new(0),
             valid: RefCell::default(),
+            promoted: RefCell::default(),
+            asked: RefCell::default(),
             spoiled: Cell::new(0),
             may_read: Cell::new(true),
             is_enterprise: Cell::new(false),
@@ -183,6 +189,14 @@ impl Scene {
         end
     }
 
+    /// Runs an enrollment after one that died, which may have left a draft of the state.
+    pub(super) fn boots(&self) -> Result<Outcome, Error> {
+        self.calls.borrow_mut().clear();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(enroll(&self.config, self.wishes.get(), self, &store::Real))
+    }
+
     /// Runs an enrollment that dies with the disk: no call of it is carried out any more, cleaning up
     /// included, as when it is killed.
     pub(super) fn dies_on(&self, disk: &impl Disk) -> Error {
@@ -197,6 +211,25 @@ impl Scene {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let end = runtime.block_on(rotate_key(&self.config, self, disk, Duration::from_secs(60)));
+        self.tells_no_secret(&end);
+        end
+    }
+
+    /// Runs a promotion.
+    pub(super) fn promote_on(&self, disk: &impl Disk) -> Result<Promoted, Error> {
+        self.calls.borrow_mut().clear();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(promote(&self.config, self, disk, Duration::from_secs(60)));
+        // Whatever became of it, something on the disk authenticates.
+        if self.keys.get() > 0 {
+            assert!(self.authenticates_from_disk(), "{end:?}");
+        }
+        end
+    }
+
+    pub(super) fn promote(&self) -> Result<Promoted, Error> {
+        let end = self.promote_on(&store::Real);
         self.tells_no_secret(&end);
         end
     }
@@ -249,13 +282,19 @@ impl Scene {
         }
     }
 
+    /// Where Conjur has the key of this host.
+    pub(super) fn key_of(&self, host: &str) -> &RefCell<Option<String>> {
+        if host.starts_with("db/") { &self.promoted } else { &self.valid }
+    }
+
     /// A new key, which Conjur takes unless a late duplicate replaces it at once.
-    fn next_key(&self) -> String {
+    fn next_key(&self, host: &HostId) -> String {
         self.keys.set(self.keys.get() + 1);
         let key = format!("key0000000000000000000000000000000000000000000000{:02}", self.keys.get());
         let spoiled = self.spoiled.get();
         self.spoiled.set(spoiled.saturating_sub(1));
-        *self.valid.borrow_mut() = Some(if spoiled > 0 { "spoiled".to_owned() } else { key.clone() });
+        *self.key_of(host.as_str()).borrow_mut() =
+            Some(if spoiled > 0 { "spoiled".to_owned() } else { key.clone() });
         key
     }
 
@@ -270,11 +309,25 @@ impl Scene {
         }
     }
 
+    /// Another state.
+    pub(super) fn state_with(&self, change: impl Fn(&mut State)) {
+        let mut state = self.state();
+        change(&mut state);
+        state.write(&store::Real, &self.config.files.state_dir).unwrap();
+    }
+
     /// The key on disk is the one that Conjur takes.
     pub(super) fn is_enrolled(&self) -> bool {
         let state = matches!(state::read(&self.config.files.state_dir), Ok(Found::Good(s)) if s.phase == Phase::Enrolled);
-        let key = files::read_back(&self.config).ok().map(|i| i.api_key.expose().to_owned());
-        state && key.is_some() && key == *self.valid.borrow()
+        state && self.authenticates_from_disk()
+    }
+
+    /// The identity on the disk is one that Conjur takes.
+    pub(super) fn authenticates_from_disk(&self) -> bool {
+        let on_disk = files::read_back(&self.config).ok();
+        on_disk.is_some_and(|it| {
+            self.key_of(it.host_id.as_str()).borrow().as_deref() == Some(it.api_key.expose())
+        })
     }
 
     pub(super) fn write(&self, path: &Path, text: &str) {
@@ -378,39 +431,42 @@ impl Effects for Scene {
         {
             return asked.map(|()| unreachable!());
         }
-        let key = self.next_key();
+        let key = self.next_key(host);
         asked?;
         let id = self.id.borrow().clone().unwrap_or_else(|| format!("prod:host:{host}"));
-        let owner = self.owner.borrow().clone();
+        let privileged = || "prod:host_factory:db/factory".to_owned();
+        let owner = if host.as_str().starts_with("db/") { privileged() } else { self.owner.borrow().clone() };
         Ok(Redeemed { id, owner, api_key: ApiKey::new(Zeroizing::new(key)).unwrap(), created_at: None })
     }
 
-    async fn authenticate(&self, at: At, _: &HostId, key: &ApiKey) -> Result<AccessToken, effects::Error> {
+    async fn authenticate(&self, at: At, host: &HostId, key: &ApiKey) -> Result<AccessToken, effects::Error> {
         self.call(match at {
             At::Appliance => "authenticate at the appliance",
             At::Leader => "authenticate",
         })?;
-        if self.valid.borrow().as_deref() == Some(key.expose()) {
+        self.asked.borrow_mut().0 = host.to_string();
+        if self.key_of(host.as_str()).borrow().as_deref() == Some(key.expose()) {
             Ok(AccessToken::new(Zeroizing::new(b"{}".to_vec())))
         } else {
             Err(status(401).into())
         }
     }
 
-    async fn may_read(&self, _: &AccessToken, _: &str) -> Result<bool, effects::Error> {
+    async fn may_read(&self, _: &AccessToken, variable: &str) -> Result<bool, effects::Error> {
         self.call("may_read")?;
+        variable.clone_into(&mut self.asked.borrow_mut().1);
         Ok(self.may_read.get())
     }
 
-    async fn rotate_key(&self, _: &HostId, key: &ApiKey) -> Result<ApiKey, effects::Error> {
+    async fn rotate_key(&self, host: &HostId, key: &ApiKey) -> Result<ApiKey, effects::Error> {
         let asked = self.call("rotate_key");
         if !matches!(&asked, Ok(()) | Err(effects::Error::Conjur(conjur::Error::Interrupted { .. }))) {
             return asked.map(|()| unreachable!());
         }
-        if self.valid.borrow().as_deref() != Some(key.expose()) {
+        if self.key_of(host.as_str()).borrow().as_deref() != Some(key.expose()) {
             return Err(status(401).into());
         }
-        let key = self.next_key();
+        let key = self.next_key(host);
         asked?;
         Ok(ApiKey::new(Zeroizing::new(key)).unwrap())
     }
