@@ -168,13 +168,13 @@ impl Staff {
         if self.rotator.kind == "host"
             && let Some(id) = place.below(&self.rotator.id)
         {
-            let (note, key) = match &self.service {
-                None => ("The rotator; its login has an API key, which the load shows once.", true),
+            let note = match &self.service {
+                None => "The rotator; it logs in with its API key, which the load shows once.",
                 Some(_) => {
-                    ("The rotator; it logs in with the IAM role of its name, and has no API key.", false)
+                    "The rotator; it logs in with the IAM role of its name. The API key that the load shows is for nobody."
                 }
             };
-            tree.record(id, "host", &[note.to_owned()], &api_key(key));
+            tree.record(id, "host", &[note.to_owned()], &api_key());
         }
         if let Some(service) = &self.service
             && let Some(id) = place.below(&webservice(service))
@@ -186,7 +186,7 @@ impl Staff {
         }
         if let Some(id) = place.below(&self.reaper.id) {
             let note = "The reaper, which removes the hosts of instances that are gone. Leave it out where nobody does.";
-            tree.record(id, "host", &[note.to_owned()], &api_key(true));
+            tree.record(id, "host", &[note.to_owned()], &api_key());
         }
     }
 
@@ -241,9 +241,9 @@ fn webservice(service: &str) -> String {
     format!("conjur/authn-iam/{service}")
 }
 
-/// What `created_roles` of the load gives a key to, also where a server asks for it by an annotation.
-fn api_key(has: bool) -> Vec<String> {
-    if has { vec!["annotations:".to_owned(), "  authn/api-key: true".to_owned()] } else { Vec::new() }
+/// Conjur gives every host an API key, and a server may refuse a host that does not say so by this.
+fn api_key() -> [String; 2] {
+    ["annotations:".to_owned(), "  authn/api-key: true".to_owned()]
 }
 
 /// One permit on several resources, or none when there is none.

@@ -206,7 +206,10 @@ fn a_login_with_an_iam_role() {
     - !policy
       id: \"123456789012\"
       body:
-        - !host rotator
+        - !host
+          id: rotator
+          annotations:
+            authn/api-key: true
 ";
     assert_eq!(statements(&text), wanted.lines().collect::<Vec<_>>());
     let mut permits = String::new();

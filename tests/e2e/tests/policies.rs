@@ -104,6 +104,9 @@ fn name() -> impl Strategy<Value = String> {
     prop::sample::select(names.map(str::to_owned).to_vec())
 }
 
+/// The end of the login of a rotator that logs in with an IAM role.
+const ROLE: &str = "/123456789012/rotator";
+
 fn id() -> impl Strategy<Value = String> {
     prop::collection::vec(name(), 1..4).prop_map(|parts| parts.join("/"))
 }
@@ -118,7 +121,9 @@ struct Given {
 
 fn given() -> impl Strategy<Value = Given> {
     let host = id().prop_map(|id| format!("host/{id}"));
-    let login = prop_oneof![6 => host, 1 => Just("host/a/reaper".to_owned()), 1 => Just("ops".to_owned())];
+    let role = id().prop_map(|id| format!("host/{id}{ROLE}"));
+    let one = |login: &str| Just(login.to_owned());
+    let login = prop_oneof![4 => host, 2 => role, 1 => one("host/a/reaper"), 1 => one("ops")];
     let factories = prop::collection::btree_map(id(), id(), 1..6);
     (login, factories, any::<bool>(), any::<bool>()).prop_map(|(login, factories, revoke, unprivileged)| {
         Given { login, factories: factories.into_iter().collect(), revoke, unprivileged }
@@ -132,6 +137,9 @@ impl Given {
              revoke = {}\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n",
             self.login, self.revoke
         );
+        if self.login.ends_with(ROLE) {
+            text = format!("authn_iam = \"prod\"\n{text}region = \"eu-west-1\"\n");
+        }
         for (id, hosts) in &self.factories {
             text.push_str(&format!("[[factory]]\nid = {id:?}\nhosts_branch = {hosts:?}\n"));
         }
@@ -144,6 +152,8 @@ impl Given {
         let ask = Ask { unprivileged: self.unprivileged, ..Ask::default() };
         let text = policy(&config, &ask).unwrap();
         let before: BTreeSet<String> = lab.conjur.everything().into_iter().collect();
+        // Where hosts must say that they have an API key, and where not.
+        lab.conjur.configure(|settings| settings.api_key_default = self.revoke);
         let created = lab.conjur.load_policy("root", &text).unwrap_or_else(|e| panic!("{e}\n{text}"));
         // A second time changes nothing.
         let loaded = lab.conjur.everything();
@@ -160,6 +170,10 @@ impl Given {
         };
         assert_eq!(created.len(), if self.login == "ops" { 1 } else { 2 });
         let rotator = lab.login(&self.login, &rotator_key);
+        let service =
+            "/resources/prod/webservice/conjur%2Fauthn-iam%2Fprod?check=true&privilege=authenticate";
+        let may_log_in = lab.send(Method::GET, service, &rotator, "").0 == 204;
+        assert_eq!(may_log_in, self.login.ends_with(ROLE));
 
         for (at, (factory, hosts)) in self.factories.iter().enumerate() {
             let token =
