@@ -6,7 +6,7 @@ mod run;
 pub(crate) use run::{failed_to_start, run};
 
 use crate::token::{create, revoke};
-use crate::{conjur_policy, seal};
+use crate::{conjur_policy, publish, seal};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
@@ -146,6 +146,18 @@ enum Command {
         &EVERY_CLASS,
     ))]
     SealLogin,
+    /// Seal and publish a token that was minted elsewhere, for a factory with mint = false
+    ///
+    /// The token comes by standard input; Conjur must list it, and tells its end and its networks. Runs keep it
+    /// until it is due, then they fail until another is published. What was published before is not revoked.
+    #[command(verbatim_doc_comment, after_help = more("publish"), after_long_help = after(
+        &[
+            ("imprint-rotator publish --factory app/web --token-from stdin", "as what agents of app/web find"),
+        ],
+        "the token is published and was read back",
+        &EVERY_CLASS,
+    ))]
+    Publish(publish::Ask),
     /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
     ///
     /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
@@ -213,6 +225,7 @@ impl Command {
             Self::Doctor { .. } => "doctor",
             Self::Plan { .. } => "plan",
             Self::Policy(_) => "policy",
+            Self::Publish(_) => "publish",
             Self::Rotate { .. } => "rotate",
             Self::Seal(_) => "seal",
             Self::SealLogin => "seal-login",

@@ -101,6 +101,8 @@ pub struct Factory {
     pub leader_url: ApplianceUrl,
     /// Networks that Conjur takes its tokens from; empty for any.
     pub cidr: Vec<IpNet>,
+    /// Whether a run mints its tokens; else somebody mints them elsewhere and `publish` publishes them.
+    pub mint: bool,
     /// Over how long a wave of boots spreads its redeems.
     pub spread: Duration,
 }

@@ -20,6 +20,7 @@ pub mod outlook;
 pub mod plan;
 pub mod policy;
 mod progress;
+pub mod publish;
 pub mod rotate;
 pub mod seal;
 pub mod seal_login;

@@ -121,6 +121,7 @@ mod tests {
             hosts_branch: "web".parse().unwrap(),
             leader_url: "https://conjur.example.org".parse().unwrap(),
             cidr: cidr.iter().map(|net| net.parse().unwrap()).collect(),
+            mint: true,
             spread: Duration::ZERO,
         };
         let check = |own: &[&str], cidr: &[&str], any_address, wanted: Result<&[&str], &str>| {

@@ -86,6 +86,10 @@ fn part(config: &Config, seen: Surveyed<'_>) -> Part {
     let published = seen.binding().map(|binding| binding.fingerprint.clone());
     let ends = match (seen.tokens, seen.published, seen.plan) {
         (Err(error), ..) | (Ok(_), Err(error), _) => Err(error),
+        // It would fail, and so does this.
+        (Ok(_), Ok(_), Some(Plan { step: Step::Mint(why), .. })) if !seen.factory.mint => {
+            Err(Error::NotGiven { factory: factory.clone(), why })
+        }
         (Ok(_), Ok(_), Some(plan)) => Ok(ends(config, plan)),
         // There is a plan whenever both are known.
         (Ok(_), Ok(_), None) => Err(Error::Unseen { factory: factory.clone(), login: config.login.clone() }),

@@ -173,6 +173,9 @@ pub struct Facts<'a> {
     pub wanted: &'a Binding,
     /// What Conjur lists for the factory.
     pub listed: &'a [Listed],
+    /// Whether the factory's tokens are minted elsewhere: they need no label, live as long as they do, and have
+    /// networks of their own.
+    pub given: bool,
     /// Whether a new token is asked for in any case.
     pub asked: bool,
 }
@@ -296,7 +299,8 @@ fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why>
     {
         return Some(Why::Tampered);
     }
-    if !is_as_wanted(binding, wanted) {
+    let cidr = if facts.given { binding.cidr.clone() } else { wanted.cidr.clone() };
+    if !is_as_wanted(binding, &Binding { cidr, ..wanted.clone() }) {
         return Some(Why::Changed);
     }
     let Some(listed) = facts.listed.iter().find(|token| token.fingerprint == binding.fingerprint) else {
@@ -304,14 +308,14 @@ fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why>
         return Some(if binding.expires_at <= now { Why::Expired } else { Why::Unlisted });
     };
     // No rotator of this deployment ever published a token without its label.
-    if !listed.is_ours(facts.deployment) || listed.expires_at != binding.expires_at {
+    if !(facts.given || listed.is_ours(facts.deployment)) || listed.expires_at != binding.expires_at {
         return Some(Why::Tampered);
     }
     if binding.expires_at <= now {
         return Some(Why::Expired);
     }
     // The lifetime was made shorter: what is out lives longer than the operator wants.
-    if binding.expires_at > now.plus(facts.policy.lifetime()).plus(CLOCKS) {
+    if !facts.given && binding.expires_at > now.plus(facts.policy.lifetime()).plus(CLOCKS) {
         return Some(Why::Changed);
     }
     (facts.policy.due(binding.expires_at) <= now).then_some(Why::Due)

@@ -17,6 +17,7 @@ pub use session::Kept;
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
+use crate::plan::Why;
 use crate::progress;
 use futures_util::{StreamExt as _, stream};
 use imprint_core::caller::RunId;
@@ -83,6 +84,14 @@ pub enum Error {
     /// The configuration does not let it revoke.
     #[error("nothing was done, since the configuration says revoke = false")]
     MayNotRevoke,
+    /// The factory's tokens are minted elsewhere, and another is needed.
+    #[error("a token that is minted elsewhere is needed, since {}", why.meaning())]
+    NotGiven {
+        /// The factory.
+        factory: FactoryId,
+        /// Why.
+        why: Why,
+    },
     /// Too little of the run was left.
     #[error("not begun, since less than {} s of the run are left", LEAST.as_secs())]
     NoTime {
@@ -171,6 +180,12 @@ impl Classified for Error {
             | Self::StillLive { source: None, .. }
             | Self::TooLate { .. }
             | Self::UnknownFate { .. } => Class::Transient,
+            Self::NotGiven { why, .. } => match why {
+                Why::Tampered | Why::Unreadable => Class::Tampered,
+                Why::Asked | Why::Changed | Why::Due | Why::Expired | Why::Nothing | Why::Unlisted => {
+                    Class::Absent
+                }
+            },
             Self::ReadBack { .. } => Class::Tampered,
             Self::MayNotRevoke | Self::Seal { .. } => Class::Config,
             Self::Unknown(_) => Class::Usage,
@@ -191,6 +206,7 @@ impl Classified for Error {
             }
             Self::StillLive { source: Some(source), .. } => source.hint(),
             Self::StillLive { source: None, .. } => Some("run the same command again"),
+            Self::NotGiven { .. } => Some("mint one elsewhere, and give it to imprint-rotator publish"),
             Self::NoTime { .. } => Some("give the function a longer time-out, or raise concurrency"),
             Self::ReadBack { .. } => Some(
                 "something other than the rotator writes into the bucket: see who may put; the next run replaces the token",

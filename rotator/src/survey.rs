@@ -142,6 +142,7 @@ fn surveyed<'a>(
         published,
         wanted: &wanted,
         listed: &listed,
+        given: !factory.mint,
         asked,
     };
     let facts = published.as_ref().ok().map(|published| {

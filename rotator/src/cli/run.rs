@@ -12,6 +12,7 @@ use crate::effects::{self, Real};
 use crate::logging::{self, Form};
 use crate::outlook::Outlook;
 use crate::progress;
+use crate::publish;
 use crate::rotate::{self, Ask, Run};
 use crate::seal;
 use crate::seal_login;
@@ -36,6 +37,8 @@ enum Error {
     #[error(transparent)]
     Policy(#[from] conjur_policy::Error),
     #[error(transparent)]
+    Publish(#[from] publish::Error),
+    #[error(transparent)]
     Run(#[from] rotate::Error),
     #[error(transparent)]
     Seal(#[from] seal::Error),
@@ -51,6 +54,7 @@ impl Classified for Error {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
             Self::Policy(error) => error.class(),
+            Self::Publish(error) => error.class(),
             Self::Run(error) => error.class(),
             Self::Seal(error) => error.class(),
             Self::Token(error) => error.class(),
@@ -63,6 +67,7 @@ impl Classified for Error {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
             Self::Policy(error) => error.hint(),
+            Self::Publish(error) => error.hint(),
             Self::Run(error) => error.hint(),
             Self::Seal(error) => error.hint(),
             Self::Token(error) => error.hint(),
@@ -157,6 +162,16 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             }
             Ok(outlook.class())
         }
+        Command::Publish(ask) => {
+            let on = Real::new(Rc::clone(&config), &caller("publish")).await?;
+            let published = publish::publish(&config, &ask, &id, &on, seal::standard_input).await?;
+            if ask.json {
+                say(format_args!("{:#}", published.to_json()))
+            } else {
+                say(published)
+            }
+            Ok(None)
+        }
         Command::Status { factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("status")).await?;
             let status = Status::ask(&config, &factories, &on).await?;
@@ -193,6 +208,7 @@ fn complain(error: &Error) {
         Error::Config(_)
         | Error::Effect(_)
         | Error::Policy(_)
+        | Error::Publish(_)
         | Error::Run(_)
         | Error::Seal(_)
         | Error::SealLogin(_)

@@ -116,6 +116,7 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
             let hosts_branch = section.required("hosts_branch", text::<Branch>);
             let leader_url = or_that(section, "leader_url", text::<ApplianceUrl>, leader);
             let cidr = section.or("cidr", networks, Vec::new());
+            let mint = section.or("mint", flag, true);
             let spread = section.or("spread", duration, Duration::ZERO);
             if spread.is_some_and(|spread| spread > LONGEST_SPREAD) {
                 let most = settings::written(LONGEST_SPREAD);
@@ -129,7 +130,7 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
                 section.problem("id", format!("the factory {id} is there twice"));
             }
             let (id, hosts_branch, leader_url) = (id?, hosts_branch?, leader_url?);
-            Some(Factory { id, hosts_branch, leader_url, cidr: cidr?, spread: spread? })
+            Some(Factory { id, hosts_branch, leader_url, cidr: cidr?, mint: mint?, spread: spread? })
         })
         .collect();
     all.into_iter().collect()

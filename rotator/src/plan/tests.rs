@@ -68,6 +68,7 @@ fn check(case: &Case<'_>, step: Step, expired: &[&str]) {
         published: published.as_ref().map_or(Published::Nothing, Published::Sealed),
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed: case.listed,
+        given: false,
         asked: case.asked,
     };
     let expired = expired.iter().map(|name| named(name)).collect();
@@ -116,6 +117,7 @@ fn nothing_and_something_else() {
         published: Published::Unreadable,
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed: &[],
+        given: false,
         asked: true,
     };
     let step = Step::Mint(Why::Unreadable);
@@ -205,6 +207,7 @@ fn a_shorter_lifetime_replaces_what_lives_longer() {
         published: Published::Sealed(&published),
         wanted: &config.binding(factory, named(""), "now", now, now),
         listed: &[token],
+        given: false,
         asked: false,
     };
     assert_eq!(plan(&facts, now).step, Step::Mint(Why::Changed));

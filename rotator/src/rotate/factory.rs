@@ -104,6 +104,7 @@ impl<E: Effects> Part<'_, E> {
             published: found.published(),
             wanted: &wanted(config, self.factory, now),
             listed: &listed,
+            given: !self.factory.mint,
             asked: self.run.ask.now,
         };
         let plan = plan(&facts, now);
@@ -159,6 +160,9 @@ impl<E: Effects> Part<'_, E> {
     async fn replace(&self, found: &Found, why: Why, notes: &Notes) -> Result<Done, Error> {
         if self.run.is_over() {
             return Err(self.no_time());
+        }
+        if !self.factory.mint {
+            return Err(Error::NotGiven { factory: self.factory.id.clone(), why });
         }
         if why.is_event() {
             let detail = match &found.sealed {

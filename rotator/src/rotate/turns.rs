@@ -63,6 +63,7 @@ mod tests {
                 hosts_branch: "hosts".parse().unwrap(),
                 leader_url: "https://conjur.example.org".parse().unwrap(),
                 cidr: Vec::new(),
+                mint: true,
                 spread: Duration::ZERO,
             };
             let all = ["a", "b", "c", "d"].map(factory);

@@ -89,6 +89,39 @@ fn a_pipe_gets_the_token_and_nothing_else_and_a_terminal_nothing_at_all() {
     assert!(seen.contains(&token), "{seen}");
 }
 
+#[test]
+fn a_token_that_was_minted_elsewhere_is_published_kept_and_redeemed() {
+    let site = site();
+    let id = "id = \"web/factory\"\n";
+    let config = site.rotator_config();
+    assert!(config.contains(id));
+    let config = config.replace(id, &format!("{id}mint = false\n"));
+    imprint_e2e::write(&site.folder().join("rotator.toml"), 0o600, &config);
+    // Runs mint nothing for it, and say so; the other factory is served.
+    let ran = Ran::of(&mut site.rotator(&["rotate"])).expect(69);
+    assert!(
+        ran.err.contains("a token that is minted elsewhere is needed, since nothing is published"),
+        "{}",
+        ran.err
+    );
+    assert!(site.stack.published("db").is_some() && site.stack.published("web").is_none());
+
+    let conjur = site.stack.conjur.service();
+    let token = conjur.add_token("web/factory", conjur.now() + 90 * 86_400, &[]).unwrap();
+    let path = site.folder().join("given");
+    imprint_e2e::write(&path, 0o600, &format!("{token}\n"));
+    let words = ["publish", "--factory", "web/factory", "--token-from", "stdin", "--json"];
+    let mut command = site.rotator(&words);
+    let ran = Ran::of(command.stdin(fs::File::open(&path).unwrap())).expect(0);
+    crate::json::check("imprint-rotator publish --json", &ran.out);
+    no_secret(&site, &[&ran.out, &ran.err]);
+    let _said = Ran::of(&mut site.machine("web").imprint(&["enroll"])).expect(0);
+    let ran = Ran::of(&mut site.rotator(&["rotate"])).expect(0);
+    let name = Fingerprint::of(token.as_bytes());
+    assert!(ran.out.contains(&format!("web/factory: kept token {name}")), "{}", ran.out);
+    assert_eq!(conjur.tokens("web/factory").len(), 1, "nothing was minted");
+}
+
 /// What a person sees of the command, whose input and outputs are all a terminal.
 pub(crate) fn on_a_terminal(command: &mut Command) -> String {
     let mut line = command.get_program().to_str().unwrap().to_owned();

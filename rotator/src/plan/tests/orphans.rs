@@ -30,6 +30,7 @@ fn check(listed: &[Listed], change: Option<fn(&mut Binding)>, orphans: &[&str]) 
         published: published.as_ref().map_or(Published::Nothing, Published::Sealed),
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed,
+        given: false,
         asked: false,
     };
     let orphans: Vec<Fingerprint> = orphans.iter().map(|name| named(name)).collect();
@@ -115,6 +116,7 @@ fn expired_orphans_are_deleted_as_other_expired_tokens_are() {
         published: Published::Sealed(&published),
         wanted: &published,
         listed: &listed,
+        given: false,
         asked: false,
     };
     let plan = plan(&facts, now);
@@ -132,6 +134,7 @@ fn stand(listed: &[Listed], published: Option<usize>) -> Vec<Standing> {
         published: published.as_ref().map_or(Published::Unreadable, Published::Sealed),
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed,
+        given: false,
         asked: false,
     };
     standings(&facts, now)
