@@ -17,8 +17,8 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// The largest configuration that is read, in bytes.
-pub const LARGEST: usize = 256 * 1024;
+/// The largest configuration that is read, in bytes: a thousand host factories take some 200,000.
+pub const LARGEST: usize = 1024 * 1024;
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

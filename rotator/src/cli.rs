@@ -40,9 +40,12 @@ pub fn command() -> clap::Command {
     )
 )]
 struct Cli {
-    /// The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names
+    /// The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER
+    #[arg(long, global = true, value_name = "ACCOUNT")]
+    config_owner: Option<String>,
     /// Say more on standard error
     #[arg(long, short, global = true)]
     verbose: bool,

@@ -5,9 +5,13 @@
 //! tests never touch the process environment.
 
 mod login_by;
+mod object;
+mod place;
 mod read;
 
 pub use login_by::LoginBy;
+pub use object::{Content, Object};
+pub use place::Place;
 
 use crate::label::Deployment;
 use crate::policy::Policy;
@@ -18,7 +22,7 @@ use imprint_core::error::{Class, Classified};
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
 use imprint_core::sealed::{Binding, Scope};
 use imprint_core::second::Second;
-use imprint_core::settings::Problems;
+use imprint_core::settings::{LARGEST, Problems};
 use imprint_core::token::{ApiKey, Fingerprint};
 use ipnet::IpNet;
 use std::io::{self, Read as _};
@@ -28,6 +32,9 @@ use zeroize::Zeroizing;
 
 /// The environment variable that names the configuration file.
 pub const FILE_VARIABLE: &str = "IMPRINT_ROTATOR_CONFIG";
+
+/// The environment variable that says which AWS account must own the bucket of a configuration in S3.
+pub const OWNER_VARIABLE: &str = "IMPRINT_ROTATOR_CONFIG_OWNER";
 
 /// The environment variable that holds the rotator's own API key.
 pub const KEY_VARIABLE: &str = "IMPRINT_ROTATOR_API_KEY";
@@ -110,6 +117,9 @@ pub struct Factory {
 /// Why there is no configuration, or no API key.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An address that is none.
+    #[error("{0} is no address of an object")]
+    Address(String),
     /// Neither the command line nor the environment names a file.
     #[error("no configuration: give --config FILE or set {FILE_VARIABLE}")]
     None,
@@ -119,6 +129,21 @@ pub enum Error {
         /// Whose.
         login: String,
     },
+    /// Nobody says whose the configuration's bucket is.
+    #[error("nobody says which AWS account owns the bucket of {0}")]
+    NoOwner(String),
+    /// The configuration's object.
+    #[error("{url} cannot be read")]
+    Object {
+        /// The object.
+        url: String,
+        /// Why.
+        #[source]
+        source: Box<aws::Error>,
+    },
+    /// The owner of the configuration's bucket.
+    #[error("the owner of the configuration's bucket must be an AWS account's 12 digits")]
+    Owner,
     /// A key that is none.
     #[error("the API key of {from} cannot be used")]
     Key {
@@ -151,29 +176,58 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::None
+            // What is not there, or hidden, was named wrongly.
+            Self::Object { source, .. } if source.is_absent() => Class::Config,
+            Self::Object { source, .. } => source.class(),
+            Self::Address(_)
+            | Self::None
+            | Self::NoOwner(_)
+            | Self::Owner
             | Self::NoKey { .. }
             | Self::Key { .. }
             | Self::Read { .. }
             | Self::Settings { .. } => Class::Config,
         }
     }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Address(_) => Some("write it as s3://BUCKET/KEY, with letters, digits and . _ / -"),
+            Self::NoOwner(_) | Self::Owner => Some(
+                "give --config-owner, or set IMPRINT_ROTATOR_CONFIG_OWNER, to the 12 digits of that account",
+            ),
+            Self::Object { source, .. } if source.is_absent() => Some(
+                "see that it is there, that this role may read it (s3:GetObject), and whose the bucket is (IMPRINT_ROTATOR_CONFIG_OWNER)",
+            ),
+            Self::Object { source, .. } => source.hint(),
+            Self::None
+            | Self::NoKey { .. }
+            | Self::Key { .. }
+            | Self::Read { .. }
+            | Self::Settings { .. } => None,
+        }
+    }
+}
+
+/// What a relative path in a configuration means.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Beside {
+    /// A file in the folder of the file.
+    Files,
+    /// An object beside the object.
+    Objects,
 }
 
 impl Config {
-    /// Reads the file that the command line names, or else the environment.
+    /// Reads a file.
     ///
     /// # Errors
-    /// When there is none, it cannot be read, or anything in it is wrong.
-    pub fn load(named: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
-        let path = named
-            .map(Path::to_owned)
-            .or_else(|| environment(FILE_VARIABLE).filter(|name| !name.is_empty()).map(PathBuf::from))
-            .ok_or(Error::None)?;
-        let text = read_file(&path)?;
+    /// When it cannot be read, or anything in it is wrong.
+    pub fn of_file(path: PathBuf) -> Result<Self, Error> {
+        let text = read_file(&path, LARGEST as u64)?;
         // A path in the file is meant from where the file lies.
         let beside = path.parent().unwrap_or(Path::new("")).to_owned();
-        Self::parse(&text, &|name| read_file(&beside.join(name)))
+        Self::parse(&text, &|name| read_file(&beside.join(name), LARGEST_FILE))
             .map(|config| config.beside(&beside))
             .map_err(|source| Error::Settings { path, source })
     }
@@ -194,7 +248,7 @@ impl Config {
         text: &str,
         file: &dyn Fn(&Path) -> Result<Zeroizing<String>, Error>,
     ) -> Result<Self, Problems> {
-        read::config(text, file)
+        read::config(text, file, Beside::Files)
     }
 
     /// The rotator's own API key: from its file, or else from the environment. It is read again for
@@ -204,7 +258,7 @@ impl Config {
     /// When there is none or it is no API key.
     pub fn api_key(&self, environment: impl Fn(&str) -> Option<String>) -> Result<ApiKey, Error> {
         let (from, text) = match &self.login_by {
-            LoginBy::KeyFile(path) => (path.display().to_string(), read_file(path)?),
+            LoginBy::KeyFile(path) => (path.display().to_string(), read_file(path, LARGEST_FILE)?),
             LoginBy::KeyVariable | LoginBy::Role { .. } | LoginBy::SealedKey => {
                 let value = environment(KEY_VARIABLE).filter(|value| !value.is_empty());
                 let value = value.ok_or_else(|| Error::NoKey { login: self.login.clone() })?;
@@ -245,14 +299,14 @@ impl Config {
 }
 
 /// A bounded file's text, wiped when dropped: it may be a key.
-fn read_file(path: &Path) -> Result<Zeroizing<String>, Error> {
+fn read_file(path: &Path, most: u64) -> Result<Zeroizing<String>, Error> {
     let refuse = |source| Error::Read { path: path.to_owned(), source };
     let mut text = Zeroizing::new(String::new());
     let file = std::fs::File::open(path).map_err(refuse)?;
     // One byte more than the largest tells a file that is too large.
-    let read = file.take(LARGEST_FILE + 1).read_to_string(&mut text).map_err(refuse)?;
-    if read as u64 > LARGEST_FILE {
-        let why = format!("it has more than {LARGEST_FILE} bytes");
+    let read = file.take(most + 1).read_to_string(&mut text).map_err(refuse)?;
+    if read as u64 > most {
+        let why = format!("it has more than {most} bytes");
         return Err(refuse(io::Error::new(io::ErrorKind::InvalidData, why)));
     }
     Ok(text)

@@ -6,47 +6,36 @@
 
 pub mod command;
 mod failed;
+mod made;
 
-use crate::PROGRAM;
-use crate::config::Config;
-use crate::effects::{Effects as _, Real};
+use crate::effects::Effects as _;
 use crate::logging::{self, Form};
 use crate::metrics;
 use crate::outlook::Outlook;
-use crate::rotate::{self, Ask, Kept, Report, Run};
+use crate::rotate::{self, Ask, Report, Run};
 use crate::status::Status;
 use command::Command;
 use failed::Failed;
-use imprint_core::caller::{Caller, RunId};
+use imprint_core::caller::RunId;
 use imprint_core::error::Class;
 use imprint_core::second::Second;
 use lambda_runtime::{LambdaEvent, service_fn};
 use log::LevelFilter;
+use made::{Between, Made};
 use serde_json::Value;
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::Duration;
-use tokio::sync::OnceCell;
 
 /// Left over at the end for the answer itself, and for clocks that are cut to the second.
 const MARGIN: Duration = Duration::from_secs(3);
-
-/// What is made once and serves every invocation of this process.
-struct Made {
-    config: Rc<Config>,
-    caller: Caller,
-    on: Real,
-    /// The login of earlier invocations, as long as it is good.
-    kept: Kept,
-}
 
 /// Serves events until Lambda ends the process.
 pub(crate) async fn run() -> ExitCode {
     logging::start(Form::Json, level(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref()));
     // Made at the first event and not before: a configuration that is wrong then fails the
     // invocation with its reason, where a process that dies at start says nothing useful.
-    let made = OnceCell::new();
+    let made = Between::default();
     let made = &made;
     let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "imprint-rotator".to_owned());
     let function = function.as_str();
@@ -66,30 +55,26 @@ pub(crate) async fn run() -> ExitCode {
 }
 
 async fn answer(
-    made: &OnceCell<Made>,
+    made: &Between,
     event: LambdaEvent<Value>,
     id: &RunId,
     function: &str,
 ) -> Result<Value, Failed> {
     let command = Command::of(event.payload).map_err(|e| Failed::of(&e)).inspect_err(complain)?;
     let name = command.name();
-    let made = async || {
-        let made = made.get_or_try_init(async || make(name, id).await).await?;
-        // The clients outlive a run; what they tell of it does not.
-        made.caller.begin(name, id);
-        Ok(made)
-    };
+    let arn = event.context.invoked_function_arn.as_str();
+    let made = async || made.ready(arn, name, id).await;
     match command {
         Command::Plan(ask) => {
-            let Made { config, on, .. } = made().await.inspect_err(complain)?;
-            let told = Outlook::ask(config, &ask.factories, ask.now, on).await;
+            let made = made().await.inspect_err(complain)?;
+            let told = Outlook::ask(&made.config, &ask.factories, ask.now, &made.on).await;
             let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
             Ok(judged(told.to_json(), told.class()))
         }
         Command::Rotate(rotate) => {
             let ask = rotate.ask();
             let ended = match made().await {
-                Ok(made) => rotated(made, &ask, id, event.context.deadline).await,
+                Ok(made) => rotated(&made, &ask, id, event.context.deadline).await,
                 Err(failed) => Err((failed, ask.factories.len())),
             };
             let of = metrics::Of { function, rotation_id: id.as_str(), now: Second::now() };
@@ -109,20 +94,12 @@ async fn answer(
             }
         }
         Command::Status(ask) => {
-            let Made { config, on, .. } = made().await.inspect_err(complain)?;
-            let told = Status::ask(config, &ask.factories, on).await;
+            let made = made().await.inspect_err(complain)?;
+            let told = Status::ask(&made.config, &ask.factories, &made.on).await;
             let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
             Ok(judged(told.to_json(), told.class()))
         }
     }
-}
-
-async fn make(command: &str, id: &RunId) -> Result<Made, Failed> {
-    let config = Config::load(None, |name| std::env::var(name).ok()).map_err(|e| Failed::of(&e))?;
-    let config = Rc::new(config);
-    let caller = Caller::new(PROGRAM, command, id);
-    let on = Real::new(Rc::clone(&config), &caller).await.map_err(|e| Failed::of(&e))?;
-    Ok(Made { config, caller, on, kept: Kept::default() })
 }
 
 /// A rotation; when it could not begin, for how many factories.

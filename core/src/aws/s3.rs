@@ -58,6 +58,11 @@ impl Bucket {
             let call = self.clock.signed(operation, async || request.clone().send().await);
             let reply = call.await.map_err(|e| Error::of(operation, self.resource(key), e))?;
             let etag = self.etag(operation, key, reply.e_tag)?;
+            // Said before it is read, so that the connection's own cap has no other words for it.
+            let told = reply.content_length.and_then(|length| usize::try_from(length).ok());
+            if told.is_some_and(|length| length > most) {
+                return Err(Error::TooLarge { operation, resource: self.resource(key), most });
+            }
             let mut body = reply.body;
             let mut bytes = Vec::new();
             while let Some(part) = body.next().await {

@@ -85,7 +85,14 @@ const ROTATOR: Words = Words {
     ],
     environment: &[
         ("IMPRINT_ROTATOR_CONFIG", "The configuration, when --config does not name it."),
-        ("IMPRINT_ROTATOR_API_KEY", "The API key at Conjur, when the configuration has no api_key_file."),
+        (
+            "IMPRINT_ROTATOR_CONFIG_OWNER",
+            "The AWS account that must own the bucket of a configuration in S3, when --config-owner does not name it. A Lambda function takes its own account when neither does.",
+        ),
+        (
+            "IMPRINT_ROTATOR_API_KEY",
+            "The API key at Conjur, when the configuration names no other way to log in.",
+        ),
         (
             "AWS_ACCESS_KEY_ID, AWS_PROFILE, AWS_REGION, AWS_ENDPOINT_URL, ...",
             "Who the rotator is at AWS and where that answers, as for any program that uses the AWS SDK.",

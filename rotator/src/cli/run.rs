@@ -6,7 +6,7 @@ mod token;
 
 use super::{Cli, Command};
 use crate::PROGRAM;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Place};
 use crate::conjur_policy;
 use crate::effects::{self, Real};
 use crate::logging::{self, Form};
@@ -105,14 +105,18 @@ pub(crate) fn failed_to_start(error: &std::io::Error) -> ExitCode {
 }
 
 async fn command(cli: Cli) -> Result<Option<Class>, Error> {
-    let config = Config::load(cli.config.as_deref(), |name| std::env::var(name).ok());
+    let id = RunId::draw(Second::now());
+    log::debug!("this is run {id}");
+    let caller = |command: &str| Caller::new(PROGRAM, command, &id);
+    let (named, owner) = (cli.config.as_deref(), cli.config_owner.as_deref());
+    let config = match Place::of(named, owner, None, |name| std::env::var(name).ok()) {
+        Ok(place) => Config::at(place, &caller("config")).await,
+        Err(error) => Err(error),
+    };
     if let (Command::Doctor { json, .. }, Err(error)) = (&cli.command, &config) {
         return Ok(doctor::told(&crate::doctor::without_config(error, Second::now()), *json));
     }
     let config = Rc::new(config?);
-    let id = RunId::draw(Second::now());
-    log::debug!("this is run {id}");
-    let caller = |command: &str| Caller::new(PROGRAM, command, &id);
     match cli.command {
         Command::Rotate { now, revoke_superseded, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("rotate")).await?;

@@ -1,7 +1,8 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
 use super::login_by::login_by;
-use super::{Aws, Config, Error, Factory};
+use super::object::is_no_key_file;
+use super::{Aws, Beside, Config, Error, Factory};
 use crate::label::Deployment;
 use crate::network;
 use crate::policy::{Policy, Windows};
@@ -29,7 +30,7 @@ const LONGEST_SPREAD: Duration = Duration::from_secs(600);
 
 type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Zeroizing<String>, Error>;
 
-pub(super) fn config(content: &str, file: ReadFile<'_>) -> Result<Config, Problems> {
+pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Result<Config, Problems> {
     settings::read(content, |root| {
         // Everything is asked for before anything is given up, so that every problem is found.
         let account = root.required("account", text::<Account>);
@@ -43,6 +44,12 @@ pub(super) fn config(content: &str, file: ReadFile<'_>) -> Result<Config, Proble
         let aws = aws(&mut root.section("aws"), file);
         let region = aws.as_ref().and_then(|aws| aws.region.as_deref());
         let login_by = login_by(root, login.as_deref(), region);
+        if beside == Beside::Objects && login_by.as_ref().is_some_and(is_no_key_file) {
+            root.problem(
+                "api_key_file",
+                "is relative, and an object is no place for an API key: seal it (seal-login), or name a file with its whole path",
+            );
+        }
         let policy = policy(&mut root.section("policy"));
         let factories = factories(root, leader_url.as_ref());
         let config = Config {

@@ -180,21 +180,67 @@ fn where_the_file_comes_from() {
     let place = tempfile::tempdir().unwrap();
     let path = place.path().join("rotator.toml");
     let nothing = |_: &str| None;
-    assert!(matches!(Config::load(None, nothing), Err(Error::None)));
-    let error = Config::load(Some(&path), nothing).unwrap_err();
+    assert!(matches!(Place::of(None, None, None, nothing), Err(Error::None)));
+    let error = Config::of_file(path.clone()).unwrap_err();
     assert!(matches!(error, Error::Read { .. }) && error.class() == Class::Config, "{error}");
 
     std::fs::write(place.path().join("ca.pem"), pem()).unwrap();
     std::fs::write(&path, GOOD.replace("login", "ca_file = \"ca.pem\"\napi_key_file = \"key\"\nlogin"))
         .unwrap();
     let variable = |name: &str| (name == FILE_VARIABLE).then(|| path.display().to_string());
-    let config = Config::load(None, variable).unwrap();
+    assert_eq!(Place::of(None, None, None, variable).unwrap(), Place::File(path.clone()));
+    let config = Config::of_file(path.clone()).unwrap();
     assert_eq!(config.login_by, LoginBy::KeyFile(place.path().join("key")));
     assert!(config.ca.is_some());
 
     std::fs::write(&path, "account = 1").unwrap();
-    let error = Config::load(None, variable).unwrap_err();
+    let error = Config::of_file(path).unwrap_err();
     assert!(chain(&error).contains("; line 1: account: must be a text"), "{}", chain(&error));
+}
+
+#[test]
+fn whose_object_it_must_be() {
+    const OWN: &str = "111111111111";
+    let of = |named: &str, flag: Option<&str>, own: Option<&str>, variable: &str| {
+        let environment = |name: &str| (name == OWNER_VARIABLE).then(|| variable.to_owned());
+        Place::of(Some(Path::new(named)), flag, own, environment)
+    };
+    let check = |flag, own, variable: &str, want: &str| {
+        let (bucket, key) = ("tokens-1".to_owned(), "config/rotator.toml".to_owned());
+        let place = of("s3://tokens-1/config/rotator.toml", flag, own, variable).unwrap();
+        assert_eq!(place, Place::Object { bucket, key, owner: want.to_owned() });
+    };
+    check(None, Some(OWN), "", OWN);
+    check(None, Some(OWN), "222222222222", "222222222222");
+    check(None, None, "222222222222", "222222222222");
+    check(Some("333333333333"), None, "222222222222", "333333333333");
+
+    let refused = |named: &str, flag, say: &str| {
+        let error = of(named, flag, None, "").unwrap_err();
+        assert!(error.to_string().contains(say) && error.class() == Class::Config, "{named}: {error}");
+        assert!(error.hint().is_some() && !error.to_string().contains(char::is_control), "{error}");
+    };
+    refused("s3://tokens-1/a", None, "nobody says which AWS account owns the bucket of s3://tokens-1/a");
+    refused("s3://tokens-1/a", Some("12345"), "12 digits");
+    refused("s3://tokens-1/a", Some("12345678901x"), "12 digits");
+    for bad in [
+        "s3://",
+        "s3://tokens-1",
+        "s3://tokens-1/",
+        "s3:///a",
+        "s3://a/b",
+        "s3://Tokens/a",
+        "s3://tokens-1/../a",
+        "s3://tokens-1//a",
+        "s3://tokens-1/a b",
+        "s3://tokens-1/a?b",
+        "s3://tokens-1/\u{1b}[2J",
+        "s3://111111111111@tokens-1/a",
+    ] {
+        refused(bad, Some(OWN), "is no address of an object");
+    }
+    // Anything else is a file.
+    assert_eq!(of("S3://x/y", None, None, "").unwrap(), Place::File("S3://x/y".into()));
 }
 
 #[test]

@@ -42,6 +42,7 @@ mod sinks;
 mod sources;
 mod tokens;
 mod unsettled;
+mod warm;
 
 use imprint_e2e::Site;
 use place::{Place, folder, no_secret, programs, published, site, site_of};

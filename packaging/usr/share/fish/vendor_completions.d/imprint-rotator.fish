@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_imprint_rotator_global_optspecs
-    string join \n config= v/verbose h/help V/version
+    string join \n config= config-owner= v/verbose h/help V/version
 end
 
 function __fish_imprint_rotator_needs_command
@@ -24,7 +24,8 @@ function __fish_imprint_rotator_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -s V -l version -d 'Print version'
@@ -39,7 +40,8 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "doc
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "token" -d 'Mint, list and revoke tokens by hand'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l factory -d 'Only this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l now -d 'Replace it in any case'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l revoke-superseded -d 'Then revoke all older tokens, when the new one was read back; those sealed with client data or minted by hand stay'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -l json -d 'One JSON object instead of lines'
@@ -47,7 +49,8 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" 
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rotate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l branch -d 'The branch that the policy is loaded into; what lies elsewhere is left out [default: root]' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -l unprivileged -d 'Layers that nothing is permitted to, each with a group of its own that owns it and its factory'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand policy" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -62,37 +65,44 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l memory -d 'Memory that one guess costs, and the agent once, in MiB' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l passes -d 'Passes over that memory' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l out -d 'The file to write, with mode 0600' -r -F
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l any-address -d 'Let it be used from any address'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l factory -d 'Only this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l now -d 'As if a new token were asked for in any case'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l factory -d 'The host factory, of the configuration, with mint = false' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l token-from -d 'Where the token comes from: standard input' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -l json -d 'One JSON object instead of a line'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand publish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l factory -d 'Only this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -l factory -d 'Only this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and not __fish_seen_subcommand_from create list revoke help" -f -a "create" -d 'Mint tokens for a machine or a tool that takes them as they are'
@@ -106,21 +116,24 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; a
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l cidr -d 'Where the token may be used from, as Conjur sees it; the factory\'s cidr if left out. May be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l count -d 'How many tokens, at most 100' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l out -d 'A new file for the tokens, one a line, with mode 0600; - for standard output' -r -F
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l any-address -d 'Let it be used from any address'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l reveal -d 'With --out -, also onto a terminal'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -l json -d 'Tell what was made as one JSON object, which has no token'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from create" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l factory -d 'Only this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l fingerprint -d 'The token of this name; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l token-from -d 'A given token: from standard input' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l factory -d 'Only of this factory of the configuration; may be repeated' -r
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'The configuration file; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l orphans -d 'Every orphan: tokens that were minted and never published'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l expired -d 'Every expired token of this deployment'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand token; and __fish_seen_subcommand_from revoke" -l foreign -d 'Every token that this deployment did not mint, live or expired; --factory must say where'
