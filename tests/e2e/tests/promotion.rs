@@ -10,7 +10,9 @@ use imprint_core::second::Second;
 use imprint_core::token::{Fingerprint, Token};
 use imprint_e2e::{Machine, Ran, Site, client};
 use imprint_stack::aws::Policy;
+use imprint_stack::fault::{Fault, FaultKind};
 use serde_json::Value;
+use std::process::Stdio;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -49,15 +51,15 @@ fn awaiting(site: &Site) -> Machine {
 }
 
 /// Mints, seals and publishes for one instance, as a binding that was changed says.
-fn offer(site: &Site, machine: &Machine, change: impl Fn(&mut Binding)) -> String {
+fn offer(site: &Site, machine: &Machine, layer: &str, change: impl Fn(&mut Binding)) -> String {
     let (stack, options) = (&site.stack, site.stack.options());
     let now = Second::from_unix(stack.conjur.service().now());
     let expires_at = now.plus(Duration::from_secs(600));
-    let token = stack.conjur.service().add_token("db/factory", expires_at.unix(), &[]).unwrap();
+    let token = stack.conjur.service().add_token(&stack.factory(layer), expires_at.unix(), &[]).unwrap();
     let url = stack.conjur.url().parse::<imprint_core::name::ApplianceUrl>().unwrap();
     let mut binding = Binding {
         account: options.account.parse().unwrap(),
-        host_factory: "db/factory".parse().unwrap(),
+        host_factory: stack.factory(layer).parse().unwrap(),
         appliance_url: url.clone(),
         leader_url: url,
         ca_sha256: CaBundle::from_pem(&stack.ca.pem()).unwrap().digests(),
@@ -68,7 +70,7 @@ fn offer(site: &Site, machine: &Machine, change: impl Fn(&mut Binding)) -> Strin
         rotation_id: "r-1".to_owned(),
         spread_s: 0,
         scope: Scope::Instance { arn: arn(machine) },
-        hosts_branch: "db/hosts".parse().unwrap(),
+        hosts_branch: stack.hosts_branch(layer).parse().unwrap(),
     };
     let key = binding.object_key();
     change(&mut binding);
@@ -126,7 +128,7 @@ fn a_host_is_promoted_and_moves_over_in_one_step() {
     assert_eq!((&said["outcome"], &said["host_id"]), (&"nothing-waits".into(), &machine.host_id().into()));
     assert!(reads(&site, &before, "db").is_err());
 
-    let _key = offer(&site, &machine, |_| {});
+    let _key = offer(&site, &machine, "db", |_| {});
     let (_, said) = promote(&site, &machine, 0);
     assert_eq!((&said["outcome"], &said["host_id"]), (&"promoted".into(), &privileged(&machine).into()));
     assert_eq!(said["former_host_id"], machine.host_id());
@@ -159,11 +161,107 @@ fn a_host_is_promoted_and_moves_over_in_one_step() {
 }
 
 #[test]
+fn a_host_is_promoted_whatever_becomes_of_the_replies() {
+    let unavailable = FaultKind::Status { code: 503, headers: Vec::new(), body: "".into() };
+    for (fault, at) in [
+        (FaultKind::LostReply, "redeem"),
+        (FaultKind::Reset, "redeem"),
+        (FaultKind::Overtaken, "redeem"),
+        (unavailable.clone(), "redeem"),
+        (unavailable, "authenticate"),
+        (FaultKind::Reset, "authenticate"),
+    ] {
+        let site = published();
+        let machine = awaiting(&site);
+        let _key = offer(&site, &machine, "db", |_| {});
+        site.stack.conjur.inject(Fault::on(at, fault.clone()));
+        let ran = Ran::of(&mut machine.imprint(&["promote"])).expect(0);
+        no_secret(&site, &[&ran.out, &ran.err]);
+        assert_eq!(machine.identity().0, format!("host/{}", privileged(&machine)), "{fault:?}");
+        let _proved = Ran::of(&mut machine.imprint(&["verify"])).expect(0);
+    }
+}
+
+#[test]
+fn one_that_is_killed_leaves_the_old_identity_and_the_next_poll_ends_well() {
+    for fault in [FaultKind::Hang, FaultKind::Delay(Duration::from_secs(600))] {
+        let site = published();
+        let machine = awaiting(&site);
+        let _key = offer(&site, &machine, "db", |_| {});
+        let before = machine.identity_text();
+        site.stack.clear_logs();
+        site.stack.conjur.inject(Fault::on("redeem", fault));
+        let mut child =
+            machine.imprint(&["promote"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // It has the token, and redeems it now or in a moment.
+        while site.stack.kms.log().is_empty() {
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        let _killed = child.wait().unwrap();
+        site.stack.conjur.clear_faults();
+        assert_eq!(machine.identity_text(), before);
+        site.stack.clear_logs();
+        let _booted = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
+        assert_eq!((site.stack.requests(), machine.identity_text()), (0, before));
+        let (_, said) = promote(&site, &machine, 0);
+        assert_eq!(said["outcome"], "promoted");
+        let _proved = Ran::of(&mut machine.imprint(&["verify"])).expect(0);
+    }
+}
+
+/// Without a promotion: the first token that an instance takes may be its own.
+#[test]
+fn an_instance_takes_its_own_token_first_or_only() {
+    let site = published();
+    let (stack, bucket) = (&site.stack, format!("arn:aws:s3:::{BUCKET}"));
+    for also_layer in [true, false] {
+        let machine = site.machine("web");
+        let policy = Policy::none()
+            .allow(&["s3:GetObject"], &format!("{bucket}/factories/*"))
+            .allow(&["s3:GetObject"], &format!("{bucket}/instances/*/web/factory.json"))
+            .allow(&["kms:Decrypt"], &stack.key)
+            .when(context_key::HOST_FACTORY, "web/factory")
+            .when(context_key::SCOPE, "layer")
+            .allow(&["kms:Decrypt"], &stack.key)
+            .when(context_key::HOST_FACTORY, "web/factory")
+            .when(context_key::INSTANCE_ARN, &arn(&machine));
+        stack.credentials.set_policy(&stack.role("web"), policy);
+        let config = machine.config();
+        let (before, rest) = config.split_once("[source]").unwrap();
+        let (source, after) = rest.split_once("\n\n").unwrap();
+        let layer = if also_layer { format!("[[source]]{source}\n") } else { String::new() };
+        machine.set_config(&format!("{before}[[source]]\nscope = \"instance\"{source}\n{layer}\n{after}"));
+        let enroll = ["enroll", "--deadline", "3s"];
+        // Nothing is there: the layer's, or none.
+        let ran = Ran::of(&mut machine.imprint(&enroll)).expect(if also_layer { 0 } else { 69 });
+        no_secret(&site, &[&ran.out, &ran.err]);
+        let _forgotten = Ran::of(&mut machine.imprint(&["forget"])).expect(0);
+        let doctor = Ran::of(&mut machine.imprint(&["doctor"]));
+        assert_eq!(doctor.code, if also_layer { 0 } else { 69 }, "{}", doctor.out);
+        // Its own, whose fingerprint the host carries.
+        let key = offer(&site, &machine, "web", |_| {});
+        let _enrolled = Ran::of(&mut machine.imprint(&enroll)).expect(0);
+        let published = stack.s3.service().object(BUCKET, &key).unwrap();
+        let token = SealedToken::parse(&published).unwrap().binding().fingerprint.to_string();
+        let status = Ran::of(&mut machine.imprint(&["status"])).expect(0);
+        assert!(status.out.contains(&token), "{}", status.out);
+        let doctor = Ran::of(&mut machine.imprint(&["doctor"])).expect(0);
+        no_secret(&site, &[&doctor.out, &status.out]);
+        // The layer's in its place is no replacement.
+        let _forgotten = Ran::of(&mut machine.imprint(&["forget"])).expect(0);
+        let _version = stack.s3.service().put_raw(BUCKET, &key, stack.published("web").unwrap());
+        let ran = Ran::of(&mut machine.imprint(&enroll)).expect(65);
+        assert!(ran.err.contains("is of scope layer"), "{}", ran.err);
+    }
+}
+
+#[test]
 fn a_leaked_shared_token_does_not_reach_a_promoted_host() {
     let site = published();
     let machine = awaiting(&site);
     let leaked = live(&site, "web/factory");
-    let _key = offer(&site, &machine, |_| {});
+    let _key = offer(&site, &machine, "db", |_| {});
     let (_, said) = promote(&site, &machine, 0);
     assert_eq!(said["outcome"], "promoted");
     // Neither of the shared factory, nor the token of the promotion for another's host.
@@ -180,7 +278,7 @@ fn a_squatted_id_changes_nothing_until_it_is_deleted() {
     let site = published();
     let machine = awaiting(&site);
     assert_eq!(redeemed_by_a_thief(&site, live(&site, "web/factory"), &privileged(&machine)), 0);
-    let _key = offer(&site, &machine, |_| {});
+    let _key = offer(&site, &machine, "db", |_| {});
     let files = || (machine.identity_text(), machine.etc());
     let before = files();
     for _ in 0..2 {
@@ -203,7 +301,7 @@ fn what_was_not_sealed_for_this_promotion_is_refused() {
     let machine = awaiting(&site);
     let before = machine.identity_text();
     let check = |code: i32, change: &dyn Fn(&mut Binding), say: &str| {
-        let key = offer(&site, &machine, change);
+        let key = offer(&site, &machine, "db", change);
         site.stack.conjur.clear_log();
         let (err, said) = promote(&site, &machine, code);
         let said = said["why"].as_str().unwrap_or_default();
@@ -219,7 +317,7 @@ fn what_was_not_sealed_for_this_promotion_is_refused() {
     let over = Second::from_unix(site.stack.conjur.service().now() - 60);
     let _key = check(0, &|b| b.expires_at = over, "expired at");
     // Another instance's, moved here with its name changed: KMS says no to what is not as it was sealed.
-    let key = offer(&site, &machine, |b| b.scope = Scope::Instance { arn: other.clone() });
+    let key = offer(&site, &machine, "db", |b| b.scope = Scope::Instance { arn: other.clone() });
     let text = String::from_utf8(site.stack.s3.service().object(BUCKET, &key).unwrap().to_vec()).unwrap();
     let _version = site.stack.s3.service().put_raw(BUCKET, &key, text.replace(&other, &arn(&machine)));
     let (err, _) = promote(&site, &machine, 65);
@@ -234,7 +332,7 @@ fn what_was_not_sealed_for_this_promotion_is_refused() {
             .replace(&machine.instance().id, &thief.instance().id)
             .replace(&machine.imds.url(), &thief.imds.url()),
     );
-    let _key = offer(&site, &thief, |_| {});
+    let _key = offer(&site, &thief, "db", |_| {});
     let (err, _) = promote(&site, &thief, 77);
     assert!(err.contains("AccessDenied"), "{err}");
 }
@@ -243,7 +341,7 @@ fn what_was_not_sealed_for_this_promotion_is_refused() {
 fn a_promoted_key_that_died_leads_back_to_the_beginning() {
     let site = published();
     let machine = awaiting(&site);
-    let _key = offer(&site, &machine, |_| {});
+    let _key = offer(&site, &machine, "db", |_| {});
     let (_, said) = promote(&site, &machine, 0);
     assert_eq!(said["outcome"], "promoted");
     delete(&site, "db/hosts", &privileged(&machine));

@@ -327,6 +327,39 @@ fn a_promoted_key_is_rotated_and_a_lost_one_leads_back() {
 }
 
 #[test]
+fn a_lost_file_does_not_lift_the_rule_of_once_a_day() {
+    let scene = promoted();
+    let at = scene.now();
+    scene.state_with(|state| state.re_enrolled_at = Some(at));
+    std::fs::remove_file(&scene.config.files.identity.path).unwrap();
+    scene.run().unwrap();
+    assert_eq!((host(&scene).as_str(), scene.state().re_enrolled_at), (UNPRIVILEGED, Some(at)));
+}
+
+#[test]
+fn a_follower_that_lags_is_waited_for_before_the_disk_changes() {
+    let lagging = || {
+        let scene = Scene::with(&format!("leader_url = \"https://leader.example.org\"\n{PROMOTION}"));
+        scene.run().unwrap();
+        scene.publish(waiting);
+        scene
+    };
+    let scene = lagging();
+    for _ in 0..3 {
+        scene.fail("authenticate at the appliance", status(401));
+    }
+    scene.promote().unwrap();
+    assert_eq!((host(&scene).as_str(), scene.count("redeem")), (PROMOTED, 1));
+    let scene = lagging();
+    for _ in 0..=REPEATS {
+        scene.fail("authenticate at the appliance", status(401));
+    }
+    let error = scene.promote().unwrap_err();
+    assert!(matches!(error, Error::Follower { .. }), "{error:?}");
+    assert_eq!((host(&scene).as_str(), scene.is_enrolled()), (UNPRIVILEGED, true));
+}
+
+#[test]
 fn a_rehearsal_asks_nobody_about_a_promotion() {
     let scene = promoted();
     assert_eq!(scene.rehearse().unwrap(), Rehearsed::NothingToDo(PROMOTED.to_owned()));
