@@ -262,7 +262,10 @@ pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
 /// object names, or none, tells nothing, and all are left alone.
 fn orphans<'a>(facts: &Facts<'a>, now: Second) -> Vec<&'a Listed> {
     let known = line(facts);
-    let labels = known.iter().filter_map(|token| token.label);
+    let labels = known
+        .iter()
+        .filter_map(|token| token.label)
+        .filter(|label| !matches!(label.kind, Kind::ByHand | Kind::ClientData));
     let Some(oldest) = labels.map(|label| label.minted_at).min() else { return Vec::new() };
     let is_orphan = |token: &&Listed| {
         let Some(Label { minted_at, .. }) = token.layers(facts.deployment) else { return false };

@@ -81,6 +81,19 @@ fn where_the_line_ends_older_ones_are_good_for_their_overlap_and_a_boot() {
 }
 
 #[test]
+fn the_mint_of_a_token_that_a_person_gave_does_not_tell_when_it_was_published() {
+    let given = || minted("given", Kind::ByHand, 3 * HOUR, None);
+    // It may have taken the place of this one, which was minted after it, a moment ago.
+    let superseded = || layer("x", 2 * HOUR, None);
+    check(&[given(), superseded()], SOME, &[]);
+    check(&[layer("p", 60, Some("given")), given(), superseded()], SOME, &[]);
+    // What took its place tells when it was over at the latest.
+    let ended = 380 + 5400;
+    let line = [layer("p", ended + 1, Some("given")), given(), superseded()];
+    check(&line, SOME, &["x"]);
+}
+
+#[test]
 fn what_is_not_for_a_layer_or_not_ours_is_left_alone() {
     let published = || layer("p", 2 * HOUR, None);
     for kind in [Kind::ByHand, Kind::ClientData, Kind::Other(0), Kind::Other(b'I')] {
