@@ -1,6 +1,6 @@
 //! The rotator's configuration: one TOML file, every problem of it told at once.
 //!
-//! No secret stands in it: the API key comes from a file of its own or from the environment. How
+//! No secret stands in it: with what the rotator logs in is [`LoginBy`]. How
 //! the file is read is in `read`; where it lies is asked here, once, through a function, so that
 //! tests never touch the process environment.
 
@@ -63,7 +63,8 @@ pub struct Config {
     pub aws: Aws,
     /// The windows of a token's life.
     pub policy: Policy,
-    /// Whether expired tokens of ours are deleted at Conjur, which needs `update` on the factory.
+    /// Whether tokens of ours that nobody needs are revoked or deleted at Conjur, which needs `update` on the
+    /// factory.
     pub revoke: bool,
     /// How many factories are worked on at once.
     pub concurrency: usize,
