@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::plan::{Plan, Step};
-use crate::rotate::{Error, chosen, worst};
+use crate::rotate::{Error, chosen, hints, worst};
 use crate::survey::{Survey, Surveyed};
 use imprint_core::error::{Class, Classified, chain};
 use imprint_core::name::FactoryId;
@@ -185,6 +185,9 @@ impl fmt::Display for Outlook {
                 };
                 writeln!(f, "{factory}: leaves {} tokens {why}", ends.left.len())?;
             }
+        }
+        for hint in hints(self.factories.iter().filter_map(|part| part.ends.as_ref().err())) {
+            writeln!(f, "hint: {hint}")?;
         }
         let unknown = self.factories.iter().filter(|part| part.ends.is_err()).count();
         write!(f, "{} factories: {minted} tokens to mint, {unknown} not known", self.factories.len())

@@ -12,7 +12,7 @@ mod session;
 mod sweep;
 mod turns;
 
-pub use report::{Counts, Done, Offered, Outcome, Report, Swept, worst};
+pub use report::{Counts, Done, Offered, Outcome, Report, Swept, hints, worst};
 pub use session::Kept;
 
 use crate::config::{Config, Factory};

@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::effects::Effects;
 use crate::label::Kind;
 use crate::plan::{Listed, Standing, Step, Why};
-use crate::rotate::{Error, chosen, worst};
+use crate::rotate::{Error, chosen, hints, worst};
 use crate::survey::{Survey, Surveyed};
 use crate::table;
 use imprint_core::error::{Class, Classified, chain};
@@ -219,6 +219,7 @@ impl State {
             let words: Vec<String> = errors.iter().map(|error| chain(*error)).collect();
             add("error", words.join("; ").into());
             add("class", class.as_str().into());
+            add("hint", errors.iter().find_map(|error| error.hint()).into());
         }
         object
     }
@@ -246,6 +247,9 @@ impl fmt::Display for Table<'_> {
             for error in state.errors() {
                 write!(f, "\n{}: {}", state.factory, chain(error))?;
             }
+        }
+        for hint in hints(factories.iter().flat_map(State::errors)) {
+            write!(f, "\nhint: {hint}")?;
         }
         let replaced = factories.iter().filter(|state| state.replace.is_some()).count();
         let unknown = factories.iter().filter(|state| state.errors().next().is_some()).count();

@@ -123,6 +123,7 @@ fn what_is_not_known_is_told_and_stops_no_other() {
             text.contains("db: not known: S3 does not let factories/prod/db/token.json be read"),
             "{text}"
         );
+        assert!(text.contains("\nhint: load the host factory's policy, and permit"), "{text}");
         assert!(text.ends_with("2 factories: 0 tokens to mint, 2 not known"), "{text}");
         assert_eq!(
             (&json["factories"][0]["class"], &json["factories"][0]["step"]),

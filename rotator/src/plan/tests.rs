@@ -23,6 +23,29 @@ fn named(name: &str) -> Fingerprint {
     Fingerprint::of(name.as_bytes())
 }
 
+#[test]
+fn programs_are_told_all_reasons_and_standings() {
+    use Why::*;
+    let document = include_str!("../../../docs/json.md");
+    for why in [Asked, Changed, Due, Expired, Nothing, Tampered, Unlisted, Unreadable] {
+        assert!(document.contains(&format!("`{why}`")), "{why}");
+    }
+    use Standing as Is;
+    for standing in [
+        Is::ByHand,
+        Is::ClientData,
+        Is::Coming,
+        Is::Expired,
+        Is::Foreign,
+        Is::Orphan,
+        Is::Published,
+        Is::Superseded,
+        Is::Unclear,
+    ] {
+        assert!(document.contains(&format!("`{standing}`")), "{standing}");
+    }
+}
+
 /// A token of ours, minted so many hours ago.
 fn ours(name: &str, hours_ago: i64) -> Listed {
     of("1f2e3d4c", name, hours_ago)

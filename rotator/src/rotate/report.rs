@@ -7,6 +7,7 @@ use imprint_core::name::FactoryId;
 use imprint_core::second::Second;
 use imprint_core::token::Fingerprint;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The version of the JSON form; it grows when a member changes its meaning or goes.
@@ -269,6 +270,12 @@ impl fmt::Display for Done {
             }
         }
     }
+}
+
+/// What to do about failures: each advice once, however many of a thousand factories need it.
+#[must_use]
+pub fn hints<'a>(errors: impl IntoIterator<Item = &'a Error>) -> BTreeSet<&'static str> {
+    errors.into_iter().filter_map(imprint_core::Classified::hint).collect()
 }
 
 /// The class that asks for a person most urgently.

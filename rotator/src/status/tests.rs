@@ -70,6 +70,7 @@ db       ba7816bf8f01  1h   2026-11-22T09:30:00Z  1h30m  now                   -
 new      -             -    -                     -      now                   -   replaces it (nothing published)  0 ours
 odd      not known     -    -                     -      -                     -   -                                6 ours, 1 expired, 12 foreign
 odd: no AWS region is set
+hint: set region in the configuration, or AWS_REGION
 4 factories: the next run keeps 1 tokens and replaces 2; 1 not known; 3 orphans";
     assert_eq!(Table(&status()).to_string(), wanted);
 }
@@ -229,6 +230,8 @@ fn a_factory_that_conjur_does_not_list_is_unseen() {
     assert!(rows[0].ends_with(" 8h - - - unseen"), "{rows:?}");
     assert_eq!(rows[1], "db: host/rotator sees no such host factory");
     assert_eq!((&json[1]["class"], &json[1]["replace"]), (&json!("refused"), &Value::Null));
+    let hint = "load the host factory's policy, and permit the rotator execute and update on it";
+    assert_eq!(json[1]["hint"], hint);
     assert_eq!((&json[1]["published"]["listed"], &json[1]["at_conjur"]), (&Value::Null, &Value::Null));
     assert_eq!((json[0].get("class"), class), (None, Some(Class::Refused)));
     // Nothing or garbage there changes nothing about that.

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::effects::Effects;
 use crate::label::{Label, anywhere};
 use crate::plan::Standing;
-use crate::rotate::{Error, chosen, worst};
+use crate::rotate::{Error, chosen, hints, worst};
 use crate::survey::{Known, Survey};
 use crate::table;
 use imprint_core::error::{Class, Classified, chain};
@@ -138,6 +138,9 @@ impl fmt::Display for List {
         f.write_str(&table::of(head, rows))?;
         for (factory, error) in &self.errors {
             write!(f, "\n{factory}: {}", chain(error))?;
+        }
+        for hint in hints(self.errors.iter().map(|(_, error)| error)) {
+            write!(f, "\nhint: {hint}")?;
         }
         Ok(())
     }

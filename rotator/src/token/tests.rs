@@ -136,6 +136,7 @@ fn what_cannot_be_seen_is_told() {
         assert!(list.tokens.iter().all(|row| row.standing.is_none()), "{list}");
         assert_eq!((list.tokens.len(), list.errors.len(), list.class()), (9, 2, Some(Class::Refused)));
         assert!(list.to_string().contains("not known"), "{list}");
-        assert!(list.to_string().ends_with("db: host/rotator sees no such host factory"), "{list}");
+        assert!(list.to_string().contains("db: host/rotator sees no such host factory\nhint: "), "{list}");
+        assert_eq!(list.to_string().matches("\nhint: ").count(), 2, "{list}");
     });
 }
