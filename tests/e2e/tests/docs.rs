@@ -175,9 +175,14 @@ fn every_exit_code_is_in_the_table() {
 #[test]
 fn every_promise_names_its_tests() {
     let text = document("SECURITY.md");
-    let promises = text.split("## What the agent promises").nth(1).unwrap().split("\n## ").next().unwrap();
-    let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
-    assert!(rows.len() > 10, "{rows:?}");
+    let rows_of = |who: &str| -> Vec<&str> {
+        let promises = text.split(&format!("## What the {who} promises")).nth(1).unwrap();
+        let promises = promises.split("\n## ").next().unwrap();
+        let rows: Vec<&str> = promises.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+        assert!(rows.len() > 10, "{rows:?}");
+        rows
+    };
+    let rows = ["agent", "rotator"].map(rows_of).concat();
     for row in rows {
         let proof = row.split(" | ").nth(1).unwrap().trim_end_matches(" |");
         let mut tests = 0;
