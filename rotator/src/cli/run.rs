@@ -21,9 +21,10 @@ use clap::Parser as _;
 use imprint_core::caller::{Caller, RunId};
 use imprint_core::error::{Class, Classified, chain};
 use imprint_core::second::Second;
+use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::rc::Rc;
 
@@ -34,6 +35,8 @@ enum Error {
     Config(#[from] config::Error),
     #[error(transparent)]
     Effect(#[from] effects::Error),
+    #[error("standard output cannot be written")]
+    Output(#[source] io::Error),
     #[error(transparent)]
     Policy(#[from] conjur_policy::Error),
     #[error(transparent)]
@@ -53,6 +56,7 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
+            Self::Output(_) => Class::Storage,
             Self::Policy(error) => error.class(),
             Self::Publish(error) => error.class(),
             Self::Run(error) => error.class(),
@@ -66,6 +70,9 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
+            Self::Output(_) => {
+                Some("what was asked for is done, but not told: see whether the disk is full that it goes to")
+            }
             Self::Policy(error) => error.hint(),
             Self::Publish(error) => error.hint(),
             Self::Run(error) => error.hint(),
@@ -114,7 +121,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         Err(error) => Err(error),
     };
     if let (Command::Doctor { json, .. }, Err(error)) = (&cli.command, &config) {
-        return Ok(doctor::told(&crate::doctor::without_config(error, Second::now()), *json));
+        return doctor::told(&crate::doctor::without_config(error, Second::now()), *json);
     }
     let config = Rc::new(config?);
     match cli.command {
@@ -124,16 +131,16 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             let run = Run::new(&config, &ask, &id, None, fastrand::Rng::new());
             let report = run.rotate(&on).await?;
             if json {
-                say(format_args!("{:#}", report.to_json()));
+                say(format_args!("{:#}", report.to_json()))?;
             } else {
                 // A failure has been said on standard error, with its hint.
-                report.factories.iter().filter(|outcome| outcome.result.is_ok()).for_each(say);
+                report.factories.iter().filter(|outcome| outcome.result.is_ok()).try_for_each(say)?;
             }
             Ok(report.class())
         }
         Command::Policy(ask) => {
             let text = conjur_policy::policy(&config, &ask)?;
-            say(text.trim_end());
+            say(text.trim_end())?;
             Ok(None)
         }
         Command::Doctor { factories, json } => {
@@ -144,46 +151,30 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             // Conjur alone: there may be no AWS to have a region of.
             let on = seal::Real::new(&config, &caller("seal")).await?;
             let report = seal::seal(&config, &ask, &id, &on).await?;
-            if ask.json {
-                say(format_args!("{:#}", report.to_json()))
-            } else {
-                say(report)
-            }
+            tell(ask.json, || report.to_json(), &report)?;
             Ok(None)
         }
         Command::SealLogin => {
             let on = seal_login::Real::new(&config, &caller("seal-login")).await?;
-            say(seal_login::seal_login(&config, &on).await?);
+            say(seal_login::seal_login(&config, &on).await?)?;
             Ok(None)
         }
         Command::Plan { now, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("plan")).await?;
             let outlook = Outlook::ask(&config, &factories, now, &on).await?;
-            if json {
-                say(format_args!("{:#}", outlook.to_json()))
-            } else {
-                say(&outlook)
-            }
+            tell(json, || outlook.to_json(), &outlook)?;
             Ok(outlook.class())
         }
         Command::Publish(ask) => {
             let on = Real::new(Rc::clone(&config), &caller("publish")).await?;
             let published = publish::publish(&config, &ask, &id, &on, seal::standard_input).await?;
-            if ask.json {
-                say(format_args!("{:#}", published.to_json()))
-            } else {
-                say(published)
-            }
+            tell(ask.json, || published.to_json(), &published)?;
             Ok(None)
         }
         Command::Status { factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("status")).await?;
             let status = Status::ask(&config, &factories, &on).await?;
-            if json {
-                say(format_args!("{:#}", status.to_json()))
-            } else {
-                say(status::Table(&status))
-            }
+            tell(json, || status.to_json(), status::Table(&status))?;
             Ok(status.class())
         }
         Command::Token(command) => token::run(config, command, &caller).await,
@@ -194,10 +185,19 @@ fn ended(class: Option<Class>) -> ExitCode {
     class.map_or(ExitCode::SUCCESS, |class| ExitCode::from(class.exit_code()))
 }
 
-/// The one place that writes to standard output. A reader that has gone (`| head`) is no failure.
-fn say(what: impl fmt::Display) {
+/// Says it to a program or to a person.
+fn tell(json: bool, object: impl FnOnce() -> Value, words: impl fmt::Display) -> Result<(), Error> {
+    if json { say(format_args!("{:#}", object())) } else { say(words) }
+}
+
+/// The one place that writes to standard output. A reader that has gone (`| head`) is no failure; a full disk is,
+/// or half a policy would pass for a whole one.
+fn say(what: impl fmt::Display) -> Result<(), Error> {
     progress::finish();
-    let _gone = writeln!(std::io::stdout(), "{what}");
+    match writeln!(io::stdout(), "{what}") {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What failed, why, and what to do; each problem of a configuration on a line of its own.
@@ -211,6 +211,7 @@ fn complain(error: &Error) {
             .join("\n"),
         Error::Config(_)
         | Error::Effect(_)
+        | Error::Output(_)
         | Error::Policy(_)
         | Error::Publish(_)
         | Error::Run(_)

@@ -5,6 +5,9 @@ use crate::{no_secret, published, site};
 use imprint_e2e::{Ran, Site};
 use imprint_stack::fault::{Fault, FaultKind};
 use serde_json::Value;
+use std::fs::File;
+use std::io;
+use std::process::Stdio;
 use std::time::Duration;
 
 /// The checks of the doctor by name: outcome and detail.
@@ -108,4 +111,23 @@ fn a_pipe_gets_nothing_of_it() {
     let ran = Ran::of(&mut site.rotator(&["rotate"])).expect(0);
     assert!(!ran.err.contains("rotate: ") && !ran.err.contains('\u{1b}'), "{}", ran.err);
     assert!(!ran.out.contains('\u{1b}') && !ran.out.contains('\r'), "{}", ran.out);
+}
+
+#[test]
+fn what_cannot_be_written_is_a_failure_and_a_reader_that_has_gone_is_none() {
+    let site = published();
+    for words in [&["policy"][..], &["status"], &["token", "list", "--json"], &["doctor"], &["rotate"]] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let ended = site.rotator(words).stdout(full).stderr(Stdio::piped()).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(
+            (ended.status.code(), said.contains("standard output")),
+            (Some(73), true),
+            "{words:?}: {said}"
+        );
+        let (reader, gone) = io::pipe().unwrap();
+        drop(reader);
+        let ended = site.rotator(words).stdout(gone).output().unwrap();
+        assert_eq!(ended.status.code(), Some(0), "{words:?}");
+    }
 }

@@ -27,15 +27,15 @@ pub(super) async fn run(
     let environment = std::env::var_os(FILE_VARIABLE).unwrap_or_default();
     let path = if named.as_os_str().is_empty() { Path::new(&environment) } else { named };
     let report = examine(&config, path, &factories, id, &on, aws.as_ref(), Second::now).await;
-    Ok(told(&report, json))
+    told(&report, json)
 }
 
 /// Prints it; the class of the worst failure.
-pub(super) fn told(report: &Report, json: bool) -> Option<Class> {
+pub(super) fn told(report: &Report, json: bool) -> Result<Option<Class>, Error> {
     if json {
-        say(report.to_json());
+        say(report.to_json())?;
     } else {
-        say(report);
+        say(report)?;
     }
-    report.worst()
+    Ok(report.worst())
 }

@@ -1,6 +1,6 @@
 //! `token create`, `list` and `revoke`.
 
-use super::{Error, say};
+use super::{Error, say, tell};
 use crate::cli::Token;
 use crate::config::Config;
 use crate::effects::Real;
@@ -22,33 +22,25 @@ pub(super) async fn run(
             let on = seal::Real::new(&config, &caller("token-create")).await?;
             let created = create::create(&config, &ask, &on, &mut std::io::stdout()).await?;
             if ask.json {
-                say(format_args!("{:#}", created.to_json()));
+                say(format_args!("{:#}", created.to_json()))?;
             } else if create::is_standard(&ask.out) {
                 // Standard output has the tokens, and nothing else.
                 let _nobody = writeln!(std::io::stderr(), "{created}");
             } else {
-                say(created);
+                say(created)?;
             }
             Ok(None)
         }
         Token::List { factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("token-list")).await?;
             let list = List::ask(&config, &factories, &on).await?;
-            if json {
-                say(format_args!("{:#}", list.to_json()));
-            } else {
-                say(&list);
-            }
+            tell(json, || list.to_json(), &list)?;
             Ok(list.class())
         }
         Token::Revoke(ask) => {
             let on = Real::new(Rc::clone(&config), &caller("token-revoke")).await?;
             let revoked = revoke::revoke(&config, &ask, &on, seal::standard_input).await?;
-            if ask.json {
-                say(format_args!("{:#}", revoked.to_json()));
-            } else {
-                say(&revoked);
-            }
+            tell(ask.json, || revoked.to_json(), &revoked)?;
             Ok(revoked.class())
         }
     }
