@@ -90,9 +90,11 @@ fn looked(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.unwrap().block_on(async {
         let mut world = World::new(config);
+        let minted = config.factories.iter().map(|factory| Factory { mint: true, ..factory.clone() });
+        let minting = Config { factories: minted.collect(), ..config.clone() };
         let id = RunId::new(effects::Effects::now(&world), 1);
         let ask = Ask::default();
-        let run = Run::new(config, &ask, &id, None, fastrand::Rng::with_seed(1));
+        let run = Run::new(&minting, &ask, &id, None, fastrand::Rng::with_seed(1));
         assert_eq!(run.rotate(&world).await.unwrap().class(), None);
         change(&mut world);
         world.calls();
@@ -296,6 +298,22 @@ fn what_is_published() {
         world.state.borrow_mut().objects.insert("factories/prod/db/token.json".to_owned(), object);
     };
     check(garbage, WELL, "published", failure(Class::Tampered), "never wrote what is published for db");
+    // Where no run mints, none helps.
+    let mut given = config("");
+    given.factories[1].mint = false;
+    let published = |change: &dyn Fn(&mut World)| {
+        let (checks, _) = looked(&given, change, WELL, None);
+        checks.into_iter().find(|check| check.name == "published").unwrap()
+    };
+    assert_eq!(published(&AS_IT_IS).outcome, Outcome::Ok);
+    let due = |world: &mut World| world.base.set(world.base.get().plus(Duration::from_secs(5 * 3600)));
+    let changes: [&dyn Fn(&mut World); 2] = [&drop_object, &due];
+    for change in changes {
+        let check = published(change);
+        assert_eq!(check.outcome, failure(Class::Absent), "{}", check.detail);
+        assert_eq!(check.detail, "a token that is minted elsewhere is needed for db");
+        assert!(check.hint.is_some_and(|hint| hint.contains("imprint-rotator publish")));
+    }
     let (checks, _) = looked(&config("revoke = false"), AS_IT_IS, WELL, None);
     let warned: Vec<&str> =
         checks.iter().filter(|check| check.outcome == Outcome::Warning).map(|check| check.name).collect();

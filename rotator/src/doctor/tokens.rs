@@ -77,28 +77,43 @@ fn published(survey: &Survey<'_>) -> Check {
     };
     let with = |those: &[Why]| {
         let there = survey.factories.iter().filter(|seen| why(seen).is_some_and(|why| those.contains(&why)));
-        there.map(|seen| seen.factory.id.as_str()).collect::<Vec<_>>()
+        there.map(|seen| seen.factory).collect::<Vec<_>>()
     };
+    let named = |those: &[&Factory]| some(&those.iter().map(|f| f.id.as_str()).collect::<Vec<_>>());
     let (bad, none) =
         (with(&[Why::Tampered, Why::Unreadable]), with(&[Why::Expired, Why::Nothing, Why::Unlisted]));
-    let due = with(&[Why::Changed, Why::Due]).len();
+    let due = with(&[Why::Changed, Why::Due]);
+    let (none, none_given): (Vec<&Factory>, Vec<&Factory>) = none.into_iter().partition(|f| f.mint);
+    // No run replaces it, so a run fails from then on.
+    let given = [none_given, due.iter().copied().filter(|f| !f.mint).collect()].concat();
     if !bad.is_empty() {
         return Check::failure(
             NAME,
             Class::Tampered,
-            format!("the rotator never wrote what is published for {}", some(&bad)),
-            "see who may put into the bucket; the next run replaces it",
+            format!("the rotator never wrote what is published for {}", named(&bad)),
+            "see who may put into the bucket; rotate or publish replaces it",
         );
     }
     if !none.is_empty() {
         return Check::failure(
             NAME,
             Class::Absent,
-            format!("agents find nothing to redeem for {}", some(&none)),
+            format!("agents find nothing to redeem for {}", named(&none)),
             "run imprint-rotator rotate",
         );
     }
-    Check::ok(NAME, format!("{} factories have a good token; {due} of them are due", survey.factories.len()))
+    if !given.is_empty() {
+        return Check::failure(
+            NAME,
+            Class::Absent,
+            format!("a token that is minted elsewhere is needed for {}", named(&given)),
+            "mint one elsewhere, and give it to imprint-rotator publish",
+        );
+    }
+    Check::ok(
+        NAME,
+        format!("{} factories have a good token; {} of them are due", survey.factories.len(), due.len()),
+    )
 }
 
 /// Whether the key still opens what is published for the first factory that has something.
