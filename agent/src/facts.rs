@@ -4,53 +4,13 @@
 //! Off EC2 there is no instance-id; a digest of the machine-id(5) stands for it. The machine-id itself
 //! is never told to anybody, as its manual page asks.
 
+pub use imprint_core::name::InstanceId;
+
 use crate::config::{Config, InstanceFrom};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
-use std::str::FromStr;
-
-/// The id of an EC2 instance: `i-` and 1 to 30 of `[0-9a-z]`; or of a machine elsewhere, `m-` and as
-/// many.
-#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct InstanceId(String);
-
-/// The text is not an instance-id.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("not an instance-id such as i-0123456789abcdef0")]
-pub struct NotAnInstanceId;
-
-impl InstanceId {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for InstanceId {
-    type Err = NotAnInstanceId;
-
-    fn from_str(text: &str) -> Result<Self, NotAnInstanceId> {
-        match text.strip_prefix("i-").or_else(|| text.strip_prefix("m-")) {
-            Some(rest)
-                if (1..=30).contains(&rest.len())
-                    && rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()) =>
-            {
-                Ok(Self(text.to_owned()))
-            }
-            Some(_) | None => Err(NotAnInstanceId),
-        }
-    }
-}
-
-impl fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What the instance metadata says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -193,28 +153,6 @@ pub fn machine(path: &Path) -> Option<InstanceId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn instance_ids() {
-        let check = |text: &str, good: bool| assert_eq!(text.parse::<InstanceId>().is_ok(), good, "{text:?}");
-        check("i-0123456789abcdef0", true);
-        check("i-1a2b3c4d", true);
-        check("m-0123456789abcdef0", true);
-        for bad in [
-            "",
-            "i-",
-            "m-",
-            "i-m-1",
-            "i-0123 456",
-            "i-../..",
-            "i-0ABC",
-            "mi-0abc",
-            "i-0abc\n",
-            &format!("i-{:031}", 0),
-        ] {
-            check(bad, false);
-        }
-    }
 
     #[test]
     fn the_arn_of_this_instance() {

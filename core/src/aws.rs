@@ -7,10 +7,12 @@
 
 mod clock;
 mod connector;
+pub mod ec2;
 mod error;
 mod instance;
 mod keys;
 mod kms;
+mod query;
 mod role;
 mod s3;
 mod sign;
@@ -30,8 +32,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_s3::config::StalledStreamProtectionConfig;
 use aws_sdk_s3::config::retry::RetryConfig;
 use connector::{Connector, asked_for};
+use ec2::Ec2;
 use instance::Held;
 use keys::Kept;
+use query::Query;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -43,6 +47,8 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 pub struct Aws {
     s3: aws_sdk_s3::Client,
     kms: aws_sdk_kms::Client,
+    /// What all clients are made of.
+    config: SdkConfig,
     /// The ways of the two clients: each has connections of its own, that may be open ahead.
     ways: [Connector; 2],
     /// What an instance holds; nothing with the default chain.
@@ -135,6 +141,29 @@ impl Aws {
         Kms::new(self.kms.clone(), self.clock.clone())
     }
 
+    /// EC2.
+    #[must_use]
+    pub fn ec2(&self) -> Ec2 {
+        Ec2::new(self.query("ec2", "EC2").reading(ec2::reply::LARGEST))
+    }
+
+    /// `sts:GetCallerIdentity`: the account that these credentials are of, twelve digits. No permission is
+    /// needed for it, and none can forbid it.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn account(&self) -> Result<String, Error> {
+        let operation = "sts:GetCallerIdentity";
+        let body = self.query("sts", "STS").call(operation, "2011-06-15", &[]).await?;
+        ec2::reply::account(&body).map_err(|source| Error::Strange { operation, source: source.into() })
+    }
+
+    /// A way of its own for a service whose client is not the SDK's.
+    fn query(&self, service: &'static str, id: &'static str) -> Query {
+        let [way, _] = &self.ways;
+        Query::new(&self.config, (service, id), way.another(), self.keys.clone(), self.clock.clone())
+    }
+
     async fn load(
         region: Option<&str>,
         trust: &Trust,
@@ -171,7 +200,7 @@ impl Aws {
         let kms = aws_sdk_kms::config::Builder::from(&config).http_client(to_kms);
         let kms = kms.credentials_provider(keys.clone()).build();
         let (s3, kms) = (aws_sdk_s3::Client::from_conf(s3), aws_sdk_kms::Client::from_conf(kms));
-        Ok(Self { s3, kms, ways, held, keys, region, clock })
+        Ok(Self { s3, kms, config, ways, held, keys, region, clock })
     }
 }
 

@@ -11,6 +11,7 @@
 mod authn_iam;
 mod error;
 mod health;
+mod hosts;
 mod listing;
 pub mod reply;
 mod wire;
@@ -18,6 +19,7 @@ mod wire;
 pub use authn_iam::{NoServiceId, ServiceId};
 pub use error::Error;
 pub use health::{Health, Role};
+pub use hosts::MOST_STATEMENTS;
 
 use crate::caller::Caller;
 use crate::door::Door;

@@ -1,4 +1,4 @@
-//! The names that both programs share: account, host factory, branch, host, appliance URL.
+//! The names that both programs share: account, host factory, branch, host, instance-id, appliance URL.
 //!
 //! Each is checked once, where it comes in, so that whatever is built from it (a path, a policy, an
 //! S3 key, an IAM pattern, a netrc) needs no quoting and cannot be led astray.
@@ -81,6 +81,12 @@ name!(
 );
 
 name!(
+    /// A layer's identifier without account and kind, such as `app/nodes`.
+    LayerId,
+    |text| path("layer", text, 256, b"._/-", "may have only letters, digits and . _ / -")
+);
+
+name!(
     /// A host's identifier without account and kind, such as `app/hosts/123456789012/eu-west-1/i-0abc`.
     ///
     /// Conjur takes nearly anything; this takes what every reader of an identity file can carry
@@ -90,6 +96,20 @@ name!(
         let (what, why) = ("host id", "may have only letters, digits and . _ / @ + = -");
         let id = path(what, text, 512, b"._/@+=-", why)?;
         if id.starts_with("conjur/") { Err((what, "may not start with conjur/")) } else { Ok(id) }
+    }
+);
+
+name!(
+    /// The id of an EC2 instance: `i-` and 1 to 30 of `[0-9a-z]`; or of a machine elsewhere, `m-` and as many.
+    InstanceId,
+    |text| {
+        let rest = text.strip_prefix("i-").or_else(|| text.strip_prefix("m-")).unwrap_or_default();
+        let plain = rest.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
+        if (1..=30).contains(&rest.len()) && plain {
+            Ok(text.to_owned())
+        } else {
+            Err(("instance-id", "is not one such as i-0123456789abcdef0"))
+        }
     }
 );
 
@@ -193,6 +213,21 @@ mod tests {
         check::<Account>(
             &["prod", "my.org_1-a"],
             &["", "a b", "a:b", "a/b", "é", ".", "..", &"a".repeat(65)],
+        );
+        check::<InstanceId>(
+            &["i-0123456789abcdef0", "i-1a2b3c4d", "m-0123456789abcdef0"],
+            &[
+                "",
+                "i-",
+                "m-",
+                "i-m-1",
+                "i-0123 456",
+                "i-../..",
+                "i-0ABC",
+                "mi-0abc",
+                "i-0abc\n",
+                &format!("i-{:031}", 0),
+            ],
         );
         check::<FactoryId>(
             &["web", "app/web", "a.b/c_d-e"],

@@ -29,13 +29,31 @@ const CONNECT: Duration = Duration::from_secs(1);
 pub(super) struct Connector {
     tls: Tls,
     caller: Caller,
+    /// The most that any answer may have, in bytes.
+    most: usize,
     door: Arc<OnceLock<Door>>,
     direct: Arc<OnceLock<Door>>,
 }
 
 impl Connector {
     pub(super) fn new(tls: &Tls, caller: &Caller) -> Self {
-        Self { tls: tls.clone(), caller: caller.clone(), door: Arc::default(), direct: Arc::default() }
+        Self {
+            tls: tls.clone(),
+            caller: caller.clone(),
+            most: LARGEST,
+            door: Arc::default(),
+            direct: Arc::default(),
+        }
+    }
+
+    /// A way of the same trust, with connections of its own.
+    pub(super) fn another(&self) -> Self {
+        Self::new(&self.tls, &self.caller)
+    }
+
+    /// The same way for answers that may have so many bytes.
+    pub(super) fn reading(self, most: usize) -> Self {
+        Self { most, ..self }
     }
 
     /// Opens a connection for the next request to this address, if it is one that is spoken to.
@@ -122,7 +140,7 @@ impl HttpConnector for Connector {
             Ok(door) => door.client().clone(),
             Err(error) => return HttpConnectorFuture::ready(Err(error)),
         };
-        let caller = self.caller.clone();
+        let (caller, most) = (self.caller.clone(), self.most);
         HttpConnectorFuture::new(async move {
             let mut request = request.try_into_http1x().map_err(|e| ConnectorError::user(e.into()))?;
             // The one header that the SDK never signs, so it may still be changed.
@@ -134,7 +152,7 @@ impl HttpConnector for Connector {
                 if e.is_timeout() { ConnectorError::timeout(e.into()) } else { ConnectorError::io(e.into()) }
             })?;
             let reply = http::Response::<reqwest::Body>::from(reply)
-                .map(|body| SdkBody::from_body_1_x(Limited::new(body, LARGEST)));
+                .map(|body| SdkBody::from_body_1_x(Limited::new(body, most)));
             HttpResponse::try_from(reply).map_err(|e| ConnectorError::other(e.into(), None))
         })
     }

@@ -67,6 +67,15 @@ pub enum Error {
     /// Nothing names a region.
     #[error("no AWS region is set")]
     NoRegion,
+    /// A good answer that is not what the call gives.
+    #[error("{operation}: the answer is not understood")]
+    Strange {
+        /// IAM's name of the call.
+        operation: &'static str,
+        /// What is wrong with it, never a part of it.
+        #[source]
+        source: Source,
+    },
     /// No answer in time.
     #[error("{operation} of {resource}: no answer within {} s", .within.as_secs())]
     TimedOut {
@@ -111,6 +120,7 @@ impl Error {
             | Self::Endpoint { .. }
             | Self::Incomplete { .. }
             | Self::NoRegion
+            | Self::Strange { .. }
             | Self::TimedOut { .. }
             | Self::TooLarge { .. }
             | Self::Unreachable { .. } => None,
@@ -155,6 +165,7 @@ impl Error {
             | Self::Endpoint { .. }
             | Self::Incomplete { .. }
             | Self::NoRegion
+            | Self::Strange { .. }
             | Self::TimedOut { .. }
             | Self::TooLarge { .. }
             | Self::Unreachable { .. } => None,
@@ -221,13 +232,14 @@ impl Classified for Error {
                 | "Throttling"
                 | "ThrottlingException"
                 | "RequestLimitExceeded"
+                | "Unavailable"
                 | "InternalError"
                 | "KMSInternalException"
                 | "DependencyTimeoutException"
                 | "ServiceUnavailable"
                 | "RequestTimeout" => Class::Transient,
                 // A session that expired under way: the next run gets a new one.
-                "ExpiredToken" | "ExpiredTokenException" => Class::Transient,
+                "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Class::Transient,
                 _ if *status >= 500 || *status == 429 => Class::Transient,
                 _ if *status < 400 => Class::Protocol,
                 _ => Class::Refused,
@@ -235,7 +247,7 @@ impl Classified for Error {
             // Waiting does not mend a certificate; a wrong clock has its own wait (see the agent's effects).
             Self::Certificate { .. } => Class::Refused,
             Self::Door(error) => error.class(),
-            Self::Incomplete { .. } => Class::Protocol,
+            Self::Incomplete { .. } | Self::Strange { .. } => Class::Protocol,
             Self::Endpoint { .. } | Self::NoRegion => Class::Config,
             Self::TimedOut { .. } | Self::Unreachable { .. } => Class::Transient,
             Self::TooLarge { .. } => Class::Tampered,
@@ -256,6 +268,9 @@ impl Classified for Error {
                 ),
                 (_, "IncorrectKeyException") => {
                     Some("the token was sealed with another KMS key than the configured one")
+                }
+                ("ec2:DescribeInstances", "UnauthorizedOperation") => {
+                    Some("allow the role ec2:DescribeInstances, which goes with no resource but *")
                 }
                 (_, "AccessDenied" | "AccessDeniedException") => Some(
                     "the role's policy, the key policy, the bucket policy or a VPC endpoint policy says no",
@@ -296,7 +311,7 @@ impl Classified for Error {
                 Some("something other than the rotator wrote this object: see who may put it")
             }
             Self::Door(error) => error.hint(),
-            Self::Incomplete { .. } => None,
+            Self::Incomplete { .. } | Self::Strange { .. } => None,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Body {
     None,
     /// `application/x-www-form-urlencoded`, as Rack's nested query.
     Form(Vec<(String, String)>),
+    /// `application/x-yaml`: statements of policy.
+    Policy(String),
     /// `text/plain`, byte for byte.
     Text(Zeroizing<String>),
 }
@@ -123,6 +125,7 @@ impl Conjur {
             Body::Form(pairs) => {
                 request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(form(&pairs))
             }
+            Body::Policy(statements) => request.header(CONTENT_TYPE, "application/x-yaml").body(statements),
             Body::Text(text) => {
                 request.header(CONTENT_TYPE, "text/plain").body(Bytes::from_owner(Owner(text)))
             }
@@ -140,7 +143,7 @@ impl Conjur {
         };
         let mut response = request.send().await.map_err(broken)?;
         let most = match operation {
-            "list_factories" | "show_factory" => LARGEST_PAGE,
+            "list_factories" | "members" | "show_factory" => LARGEST_PAGE,
             _ => LARGEST,
         };
         let mut text = Zeroizing::new(Vec::new());
@@ -161,7 +164,7 @@ impl Conjur {
     }
 
     /// Host and port, for messages.
-    fn server(&self) -> String {
+    pub(super) fn server(&self) -> String {
         let rest = self.url().as_str().split_once("://").map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or_default().to_owned()
     }

@@ -1,4 +1,4 @@
-//! Conjur, IMDS, S3 and KMS on real sockets, for the tests, the bench and the demo.
+//! Conjur, IMDS, S3, KMS and EC2 on real sockets, for the tests, the bench and the demo.
 //!
 //! Each stand-in is a [`server::Service`] behind a [`server::Server`]: its own thread, its own
 //! port on 127.0.0.1, a log of every request and faults that a test injects. Nothing here
@@ -9,6 +9,7 @@ pub mod aws;
 pub mod ca;
 pub mod clock;
 pub mod conjur;
+pub mod ec2;
 pub mod fault;
 pub mod imds;
 pub mod kms;

@@ -1,4 +1,4 @@
-//! Everything at once: Conjur, S3 and KMS as an operator would have set them up for two layers.
+//! Everything at once: Conjur, S3, KMS and EC2 as an operator would have set them up for two layers.
 //!
 //! Each layer has a host factory, a variable that only its hosts may read, an object key of its
 //! own in the bucket and an IAM role that may read that object and unseal that factory's token,
@@ -8,6 +8,7 @@ use crate::aws::{Credentials, Keys, Policy};
 use crate::ca::Ca;
 use crate::clock::Clock;
 use crate::conjur::{Conjur, Version};
+use crate::ec2::Ec2;
 use crate::imds::{Imds, Instance};
 use crate::kms::Kms;
 use crate::s3::S3;
@@ -74,6 +75,8 @@ pub struct Stack {
     pub s3: Server<S3>,
     /// KMS, with the key and its alias.
     pub kms: Server<Kms>,
+    /// EC2 without instances, and STS.
+    pub ec2: Server<Ec2>,
     /// The authority of Conjur's certificate.
     pub ca: Ca,
     /// Who may do what at AWS.
@@ -85,10 +88,14 @@ pub struct Stack {
     /// The value of each layer's variable.
     secrets: BTreeMap<String, String>,
     rotator_key: String,
+    reaper_key: String,
 }
 
 /// The Conjur id of the rotator's host.
 const ROTATOR: &str = "imprint/rotator";
+
+/// The Conjur id of the host that removes and pins hosts.
+const REAPER: &str = "imprint/reaper";
 
 impl Stack {
     /// Starts all of it.
@@ -102,6 +109,7 @@ impl Stack {
         let kms = Kms::new(credentials.clone(), &options.region);
         let key = kms.add_key();
         kms.add_alias(&options.alias, &key);
+        let ec2 = Ec2::new(credentials.clone(), &options.region);
         let s3 = S3::new(credentials.clone());
         s3.add_bucket(&options.bucket, &options.aws_account);
         let conjur = Conjur::new(options.version, &options.account);
@@ -109,8 +117,11 @@ impl Stack {
         let mut created = conjur
             .load_policy("root", &conjur_policy(&options.layers))
             .expect("a policy that this Conjur takes");
-        let rotator = format!("{}:host:{ROTATOR}", options.account);
-        let rotator_key = created.remove(&rotator).expect("the key of the host just made");
+        let mut key_of = |host: &str| {
+            let id = format!("{}:host:{host}", options.account);
+            created.remove(&id).expect("the key of the host just made")
+        };
+        let (rotator_key, reaper_key) = (key_of(ROTATOR), key_of(REAPER));
         let mut secrets = BTreeMap::new();
         for layer in &options.layers {
             let secret = format!("{layer}-{:016x}", fastrand::u64(..));
@@ -125,6 +136,7 @@ impl Stack {
             conjur: Server::start_at(options.address, conjur, Some(ca.leaf(&["localhost", &own]))),
             s3: Server::start_at(options.address, s3, aws()),
             kms: Server::start_at(options.address, kms, aws()),
+            ec2: Server::start_at(options.address, ec2, aws()),
             ca,
             credentials,
             key,
@@ -132,6 +144,7 @@ impl Stack {
             clock,
             secrets,
             rotator_key,
+            reaper_key,
         };
         stack.set_roles();
         stack
@@ -147,6 +160,11 @@ impl Stack {
             .allow(&["s3:ListBucket"], &bucket)
             .allow(&["kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"], &self.key);
         self.credentials.set_policy("rotator", rotator);
+        let fleet = Policy::none()
+            .allow(&["s3:GetObject", "s3:PutObject"], &format!("{bucket}/fleet/*"))
+            .allow(&["s3:ListBucket"], &bucket)
+            .allow(&["ec2:DescribeInstances"], "*");
+        self.credentials.set_policy("fleet", fleet);
         self.credentials.set_policy("operator", Policy::everything());
         for layer in &self.options.layers {
             let policy = Policy::none()
@@ -208,7 +226,7 @@ impl Stack {
         self.s3.service().object(&self.options.bucket, &self.object_key(layer))
     }
 
-    /// A session of twelve hours of the role `rotator`, or `operator` (who may do everything), or
+    /// A session of twelve hours of the role `rotator`, `fleet`, `operator` (who may do everything), or
     /// of a layer's role.
     #[must_use]
     pub fn session(&self, role: &str) -> Keys {
@@ -219,6 +237,18 @@ impl Stack {
     #[must_use]
     pub fn rotator_login(&self) -> (String, String) {
         (format!("host/{ROTATOR}"), self.rotator_key.clone())
+    }
+
+    /// The login at Conjur, and its API key, of the functions that remove and pin hosts.
+    #[must_use]
+    pub fn reaper_login(&self) -> (String, String) {
+        (format!("host/{REAPER}"), self.reaper_key.clone())
+    }
+
+    /// The layer that a layer's hosts are in, as Conjur names it, without account and kind.
+    #[must_use]
+    pub fn nodes(&self, layer: &str) -> String {
+        format!("{layer}/nodes")
     }
 
     /// Starts the metadata service of a new instance of a layer.
@@ -237,13 +267,15 @@ impl Stack {
         Server::start_at(self.options.imds_address, Imds::new(self.credentials.clone(), instance), None)
     }
 
-    /// The environment that leads an AWS SDK to S3 and KMS of this stack, and, with keys, who it is.
+    /// The environment that leads an AWS SDK to S3, KMS, EC2 and STS of this stack, and, with keys, who it is.
     /// An instance's own process gets none: it asks its IMDS.
     #[must_use]
     pub fn environment(&self, keys: Option<&Keys>) -> Vec<(&'static str, String)> {
         let mut environment = vec![
             ("AWS_ENDPOINT_URL_S3", self.s3.url()),
             ("AWS_ENDPOINT_URL_KMS", self.kms.url()),
+            ("AWS_ENDPOINT_URL_EC2", self.ec2.url()),
+            ("AWS_ENDPOINT_URL_STS", self.ec2.url()),
             ("AWS_REGION", self.options.region.clone()),
         ];
         if let Some(keys) = keys {
@@ -254,17 +286,18 @@ impl Stack {
         environment
     }
 
-    /// How many requests Conjur, S3 and KMS have had since their logs were cleared.
+    /// How many requests Conjur, S3, KMS and EC2 have had since their logs were cleared.
     #[must_use]
     pub fn requests(&self) -> usize {
-        self.conjur.log().len() + self.s3.log().len() + self.kms.log().len()
+        self.conjur.log().len() + self.s3.log().len() + self.kms.log().len() + self.ec2.log().len()
     }
 
-    /// Clears the logs of Conjur, S3 and KMS.
+    /// Clears the logs of Conjur, S3, KMS and EC2.
     pub fn clear_logs(&self) {
         self.conjur.clear_log();
         self.s3.clear_log();
         self.kms.clear_log();
+        self.ec2.clear_log();
     }
 
     /// Moves the clocks of all servers on, as if so much time had passed.
@@ -280,8 +313,8 @@ impl Stack {
     }
 }
 
-/// The policy of a deployment: a branch for each layer, and one for the rotator with the two
-/// privileges that it needs on each factory.
+/// The policy of a deployment: a branch for each layer; the rotator with the two privileges that it needs on
+/// each factory; the reaper, which lists each layer and changes each branch of hosts.
 fn conjur_policy(layers: &[String]) -> String {
     let mut yaml = "\
 - !policy
@@ -289,6 +322,10 @@ fn conjur_policy(layers: &[String]) -> String {
   body:
     - !host
       id: rotator
+      annotations:
+        authn/api-key: true
+    - !host
+      id: reaper
       annotations:
         authn/api-key: true
 "
@@ -313,6 +350,14 @@ fn conjur_policy(layers: &[String]) -> String {
   role: !host {ROTATOR}
   privileges: [ execute, update ]
   resource: !host-factory {layer}/factory
+- !permit
+  role: !host {REAPER}
+  privileges: [ read ]
+  resource: !layer {layer}/nodes
+- !permit
+  role: !host {REAPER}
+  privileges: [ read, update ]
+  resource: !policy {layer}/hosts
 "
         ));
     }

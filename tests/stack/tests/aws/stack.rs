@@ -155,8 +155,17 @@ fn the_environment_leads_an_sdk_here() {
     let stack = Stack::start(Options::new(CONTEXT_KEY));
     let keys = stack.session("operator");
     let names = |keys| stack.environment(keys).into_iter().map(|(n, _)| n).collect::<Vec<_>>();
-    assert_eq!(names(None), ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS", "AWS_REGION"]);
-    assert_eq!(names(Some(&keys))[3..], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]);
+    assert_eq!(
+        names(None),
+        [
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_ENDPOINT_URL_KMS",
+            "AWS_ENDPOINT_URL_EC2",
+            "AWS_ENDPOINT_URL_STS",
+            "AWS_REGION"
+        ]
+    );
+    assert_eq!(names(Some(&keys))[5..], ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]);
     assert_eq!(stack.environment(None)[0].1, stack.s3.url());
     assert_eq!(s3(&stack, &keys, "PUT", "web", "x").status, 200);
     assert_eq!(stack.published("web").unwrap(), "x");
