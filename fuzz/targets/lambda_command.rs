@@ -9,7 +9,10 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     let Ok(event) = serde_json::from_slice(bytes) else { return };
     match Command::of(event) {
-        Ok(command) => assert!(matches!(command.name(), "plan" | "rotate" | "status")),
+        Ok(command) => assert!(matches!(
+            command.name(),
+            "decommission" | "nothing" | "pin" | "plan" | "rotate" | "status"
+        )),
         Err(error) => {
             assert_eq!(error.class(), Class::Usage);
             assert!(chain(&error).starts_with("the event is not understood"));

@@ -32,6 +32,10 @@ fuzz_target!(|data: &[u8]| {
     if let Some(one) = taken(reply().factory(&account, &factory)) {
         assert_eq!(one.id, factory);
     }
+    if let Some((rows, hosts)) = taken(reply().members("myorg")) {
+        assert!(hosts.len() <= rows);
+    }
+    taken(reply().created("myorg"));
     taken(reply().redeemed());
     taken(reply().api_key());
     taken(reply().health());

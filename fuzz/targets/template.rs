@@ -15,6 +15,7 @@ fuzz_target!(|data: &str| {
     let facts = Facts {
         account_id: Some("123456789012".to_owned()),
         hostname: Some(tag.to_owned()),
+        image_id: None,
         instance_id: "i-0123456789abcdef0".parse().expect("an instance-id"),
         private_ip: "192.0.2.10".parse().ok(),
         region: Some("eu-west-1".to_owned()),

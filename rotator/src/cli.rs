@@ -1,6 +1,7 @@
 //! The command line's one definition: parsing, help texts, man pages and completions come from it. No
 //! flag takes a secret. What the commands do is in `cli/run.rs`.
 
+mod fleet;
 mod run;
 
 pub(crate) use run::{failed_to_start, run};
@@ -161,6 +162,36 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Publish(publish::Ask),
+    /// Remove the hosts at Conjur whose instances are gone
+    ///
+    /// An instance is gone when EC2 says terminated, or has not known it in two runs that lie [fleet]
+    /// missing_for apart. Only hosts called <hosts_branch>/<account>/<region>/<instance-id> of the AWS account and
+    /// region of this run are looked at, and only in factories that have a layer.
+    #[command(verbatim_doc_comment, after_help = more("decommission"), after_long_help = after(
+        &[
+            ("imprint-rotator decommission", "every 15 minutes, from cron or a timer"),
+            ("imprint-rotator decommission --dry-run", "who would be removed"),
+            ("imprint-rotator decommission i-0123456789abcdef0", "one whose end was told"),
+        ],
+        "nobody is left whose instance is gone",
+        &EVERY_CLASS,
+    ))]
+    Decommission(fleet::Decommission),
+    /// Tie hosts at Conjur to the addresses of their instances
+    ///
+    /// Their keys then log in from nowhere else (restricted_to): not when stolen, and not when somebody has
+    /// rotated them with a leaked token. Conjur must see the instances' own addresses: behind NAT or a load
+    /// balancer every pinned host would be locked out. A changed address is pinned anew by the next run.
+    #[command(verbatim_doc_comment, after_help = more("pin"), after_long_help = after(
+        &[
+            ("imprint-rotator pin --dry-run", "what would be pinned to what"),
+            ("imprint-rotator pin i-0123456789abcdef0", "one instance first"),
+            ("imprint-rotator pin --factory app/web", "all of one factory"),
+        ],
+        "every host with an address is pinned",
+        &EVERY_CLASS,
+    ))]
+    Pin(fleet::Pin),
     /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
     ///
     /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
@@ -225,7 +256,9 @@ impl Command {
     /// Its name, for whoever waits.
     const fn name(&self) -> &'static str {
         match self {
+            Self::Decommission(_) => "decommission",
             Self::Doctor { .. } => "doctor",
+            Self::Pin(_) => "pin",
             Self::Plan { .. } => "plan",
             Self::Policy(_) => "policy",
             Self::Publish(_) => "publish",

@@ -4,11 +4,13 @@
 //! the file is read is in `read`; where it lies is asked here, once, through a function, so that
 //! tests never touch the process environment.
 
+mod fleet;
 mod login_by;
 mod object;
 mod place;
 mod read;
 
+pub use fleet::Fleet;
 pub use login_by::LoginBy;
 pub use object::{Content, Object};
 pub use place::Place;
@@ -19,7 +21,7 @@ use imprint_core::aws;
 use imprint_core::caller::Caller;
 use imprint_core::door::{CaBundle, Trust};
 use imprint_core::error::{Class, Classified};
-use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
+use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId, LayerId};
 use imprint_core::sealed::{Binding, Scope};
 use imprint_core::second::Second;
 use imprint_core::settings::{LARGEST, Problems};
@@ -68,6 +70,8 @@ pub struct Config {
     pub revoke: bool,
     /// How many factories are worked on at once.
     pub concurrency: usize,
+    /// For the functions that remove and pin hosts.
+    pub fleet: Fleet,
     /// The host factories, by id.
     pub factories: Vec<Factory>,
 }
@@ -105,6 +109,10 @@ pub struct Factory {
     pub id: FactoryId,
     /// The policy branch of its hosts.
     pub hosts_branch: Branch,
+    /// The layer that its hosts are in, without account and kind.
+    pub layer: LayerId,
+    /// Whether its hosts are tied to their instances' addresses by every run over the fleet.
+    pub pin: bool,
     /// Where its agents redeem.
     pub leader_url: ApplianceUrl,
     /// Networks that Conjur takes its tokens from; empty for any.
@@ -233,12 +241,10 @@ impl Config {
             .map_err(|source| Error::Settings { path, source })
     }
 
-    /// The same configuration, whose relative key file lies in this folder.
+    /// The same configuration, whose relative key files lie in this folder.
     fn beside(self, folder: &Path) -> Self {
-        match self.login_by {
-            LoginBy::KeyFile(name) => Self { login_by: LoginBy::KeyFile(folder.join(name)), ..self },
-            LoginBy::KeyVariable | LoginBy::Role { .. } | LoginBy::SealedKey => self,
-        }
+        let login = self.fleet.login.map(|(login, by)| (login, by.beside(folder)));
+        Self { login_by: self.login_by.beside(folder), fleet: Fleet { login, ..self.fleet }, ..self }
     }
 
     /// Reads a text; `file` gives the content of the files that it names.
@@ -269,6 +275,21 @@ impl Config {
         // Editors and echo leave a newline, which would be part of the key.
         let key = Zeroizing::new(text.trim_ascii().to_owned());
         ApiKey::new(key).map_err(|source| Error::Key { from, source })
+    }
+
+    /// Who the fleet's functions are at Conjur.
+    #[must_use]
+    pub fn login_of_the_fleet(&self) -> &str {
+        self.fleet.login.as_ref().map_or(&self.login, |(login, _)| login)
+    }
+
+    /// The same with the login of the fleet's functions in the place of the rotator's.
+    #[must_use]
+    pub fn of_the_fleet(mut self) -> Self {
+        if let Some((login, by)) = self.fleet.login.take() {
+            (self.login, self.login_by) = (login, by);
+        }
+        self
     }
 
     /// The clear fields of a token of `factory` that is sealed now.

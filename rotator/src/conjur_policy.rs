@@ -6,15 +6,15 @@
 //! branches of the hosts and `read` on the layers. Neither owns anything. Who is who is decided here, how it is
 //! written is in `tree`.
 //!
-//! Two names are not in the configuration, and are by convention: a factory's layer has the factory's id, and
-//! the reaper is the host `reaper` in the rotator's own branch.
+//! The reaper is who the configuration's `[fleet]` logs in as; where that says nothing, by convention the host
+//! `reaper` in the rotator's own branch.
 
 mod tree;
 
 use crate::config::{Config, Factory, LoginBy};
 use crate::rotate;
 use imprint_core::error::{Class, Classified};
-use imprint_core::name::{Branch, FactoryId};
+use imprint_core::name::{Branch, FactoryId, LayerId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use tree::{Tree, comment, scalar};
@@ -36,6 +36,14 @@ pub struct Ask {
 /// Why there is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A factory refers to its layer by a name beside its own.
+    #[error("the layer {layer} of {factory} lies in another branch")]
+    Apart {
+        /// The factory.
+        factory: FactoryId,
+        /// Its layer.
+        layer: LayerId,
+    },
     /// Nothing of the configuration lies there.
     #[error("nothing that the configuration names lies below {0}")]
     Elsewhere(Branch),
@@ -47,6 +55,7 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
+            Self::Apart { .. } => Class::Config,
             Self::Elsewhere(_) => Class::Usage,
             Self::Unknown(error) => error.class(),
         }
@@ -54,6 +63,9 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Apart { .. } => Some(
+                "put both into one branch, or write this factory's policy by hand and leave it out with --factory",
+            ),
             Self::Elsewhere(_) => Some(
                 "name a branch above a factory, its hosts or the rotator, or leave --branch out for root",
             ),
@@ -73,11 +85,18 @@ pub fn policy(config: &Config, ask: &Ask) -> Result<String, Error> {
         LoginBy::Role { service, .. } => Some(service.to_string()),
         LoginBy::KeyFile(_) | LoginBy::KeyVariable | LoginBy::SealedKey => None,
     };
-    let staff = Staff::of(&config.login, service.as_deref());
+    let staff = Staff::of(&config.login, service.as_deref()).and(config.fleet.login.as_ref());
     let mut tree = Tree::default();
+    let mut layers = BTreeSet::new();
     for factory in &factories {
-        if let Some(id) = place.below(factory.id.as_str()) {
-            layer_and_factory(&mut tree, id, &factory.id, ask.unprivileged);
+        if branch_of(factory.id.as_str()) != branch_of(factory.layer.as_str()) {
+            return Err(Error::Apart { factory: factory.id.clone(), layer: factory.layer.clone() });
+        }
+        if let (Some(id), Some(layer)) =
+            (place.below(factory.id.as_str()), place.below(factory.layer.as_str()))
+        {
+            let layer = Some(layer).filter(|layer| layers.insert(*layer));
+            layer_and_factory(&mut tree, id, layer, factory, ask.unprivileged);
         }
     }
     for (branch, factories) in branches(&factories) {
@@ -139,6 +158,8 @@ struct Staff {
     reaper: Role,
     /// The authn-iam service at which the rotator logs in; `None`: with an API key.
     service: Option<String>,
+    /// The same of the reaper.
+    reapers_service: Option<String>,
 }
 
 impl Staff {
@@ -154,13 +175,27 @@ impl Staff {
                 let beside =
                     |name: &str| branch.as_ref().map_or_else(|| name.to_owned(), |b| format!("{b}/{name}"));
                 let reaper = if id == beside("reaper") { beside("hosts-reaper") } else { beside("reaper") };
-                Self { rotator: Role::host(id), reaper: Role::host(&reaper), service }
+                Self { rotator: Role::host(id), reaper: Role::host(&reaper), service, reapers_service: None }
             }
             None => {
                 let rotator = Role { kind: "user", id: login.to_owned() };
-                Self { rotator, reaper: Role::host("imprint/reaper"), service }
+                Self { rotator, reaper: Role::host("imprint/reaper"), service, reapers_service: None }
             }
         }
+    }
+
+    /// With the fleet's own login, where the configuration has one.
+    fn and(self, fleet: Option<&(String, LoginBy)>) -> Self {
+        let Some((login, by)) = fleet else { return self };
+        let reaper = match login.strip_prefix("host/") {
+            Some(id) => Role::host(id),
+            None => Role { kind: "user", id: login.clone() },
+        };
+        let reapers_service = match by {
+            LoginBy::Role { service, .. } => Some(service.to_string()),
+            LoginBy::KeyFile(_) | LoginBy::KeyVariable | LoginBy::SealedKey => None,
+        };
+        Self { reaper, reapers_service, ..self }
     }
 
     fn declare(&self, tree: &mut Tree, place: &Place<'_>) {
@@ -176,15 +211,18 @@ impl Staff {
             };
             tree.record(id, "host", &[note.to_owned()], &api_key());
         }
-        if let Some(service) = &self.service
-            && let Some(id) = place.below(&webservice(service))
-        {
+        let services: BTreeSet<&String> = self.service.iter().chain(&self.reapers_service).collect();
+        for service in services {
+            let id = webservice(service);
+            let Some(id) = place.below(&id) else { continue };
             let note = format!(
                 "Where IAM roles log in; the server's own settings must enable authn-iam/{service} too."
             );
             tree.record(id, "webservice", &[note], &[]);
         }
-        if let Some(id) = place.below(&self.reaper.id) {
+        if self.reaper.kind == "host"
+            && let Some(id) = place.below(&self.reaper.id)
+        {
             let note = "The reaper, which removes the hosts of instances that are gone. Leave it out where nobody does.";
             tree.record(id, "host", &[note.to_owned()], &api_key());
         }
@@ -198,6 +236,12 @@ impl Staff {
         {
             let note = "The rotator may log in with its IAM role.";
             permit(out, note, &rotator, "authenticate", &[format!("!webservice {}", scalar(id))]);
+        }
+        if let Some(service) = &self.reapers_service
+            && let Some(id) = place.below(&webservice(service))
+        {
+            let note = "So may the reaper.";
+            permit(out, note, &reaper, "authenticate", &[format!("!webservice {}", scalar(id))]);
         }
         let of = |kind: &str, ids: &mut dyn Iterator<Item = &str>| -> Vec<String> {
             ids.filter_map(|id| place.below(id)).map(|id| format!("!{kind} {}", scalar(id))).collect()
@@ -227,12 +271,15 @@ impl Staff {
             "read, update",
             &of("policy", &mut branches.into_iter()),
         );
+        let mut seen = BTreeSet::new();
+        let mut layers =
+            factories.iter().map(|factory| factory.layer.as_str()).filter(|layer| seen.insert(*layer));
         permit(
             out,
             "With read the reaper lists the hosts of a layer; it sees no more of them than their ids.",
             &reaper,
             "read",
-            &of("layer", &mut factories.iter().map(|factory| factory.id.as_str())),
+            &of("layer", &mut layers),
         );
     }
 }
@@ -260,9 +307,16 @@ fn permit(out: &mut String, note: &str, role: &str, privileges: &str, resources:
     }
 }
 
-fn layer_and_factory(tree: &mut Tree, id: &str, full: &FactoryId, unprivileged: bool) {
-    let leaf = id.rsplit('/').next().unwrap_or(id);
-    let layers = format!("layers: [ !layer {} ]", scalar(leaf));
+/// The branch that an id lies in; `None` for root.
+fn branch_of(id: &str) -> Option<&str> {
+    id.rsplit_once('/').map(|(branch, _)| branch)
+}
+
+/// A factory, and its layer unless that is declared already.
+fn layer_and_factory(tree: &mut Tree, id: &str, layer: Option<&str>, factory: &Factory, unprivileged: bool) {
+    let last = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
+    let (full, leaf) = (&factory.id, last(id));
+    let layers = format!("layers: [ !layer {} ]", scalar(&last(factory.layer.as_str())));
     if unprivileged {
         let group = format!("{leaf}-owners");
         let owner = format!("owner: !group {}", scalar(&group));
@@ -273,11 +327,15 @@ fn layer_and_factory(tree: &mut Tree, id: &str, full: &FactoryId, unprivileged: 
         tree.record(&format!("{id}-owners"), "group", &notes, &[]);
         let notes =
             ["Its hosts may log in. Permit it nothing: any machine that holds a token can join.".to_owned()];
-        tree.record(id, "layer", &notes, std::slice::from_ref(&owner));
+        if let Some(layer) = layer {
+            tree.record(layer, "layer", &notes, std::slice::from_ref(&owner));
+        }
         tree.record(id, "host-factory", &[], &[owner, layers]);
     } else {
         let notes = [format!("What the hosts of {full} may do and read: permit it to this layer.")];
-        tree.record(id, "layer", &notes, &[]);
+        if let Some(layer) = layer {
+            tree.record(layer, "layer", &notes, &[]);
+        }
         tree.record(id, "host-factory", &[], &[layers]);
     }
 }

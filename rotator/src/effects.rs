@@ -3,6 +3,7 @@
 
 use crate::config::{self, Config};
 use crate::login;
+use crate::session::LogIn;
 use imprint_core::aws::{self, Bucket, ETag, Encrypted, Kms, Object, Only};
 use imprint_core::caller::Caller;
 use imprint_core::conjur::{self, Conjur, Factory, Mint, Minted, Revoked};
@@ -19,7 +20,7 @@ use zeroize::Zeroizing;
 
 /// One method for one IAM action or Conjur privilege. None of them repeats anything by itself.
 #[expect(async_fn_in_trait, reason = "flows run on one thread and nothing is spawned, so no Send is needed")]
-pub trait Effects {
+pub trait Effects: LogIn {
     /// `kms:Encrypt` on the key.
     async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error>;
     /// `kms:Decrypt` on the key, for the read back.
@@ -28,9 +29,6 @@ pub trait Effects {
     async fn fetch(&self, key: &str) -> Result<Object, Error>;
     /// `s3:PutObject` on `factories/*`, always under a condition.
     async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error>;
-    /// Conjur: the login itself. What it asks of AWS, where it is by role or sealed key, is in
-    /// [`login::Effects`].
-    async fn authenticate(&self) -> Result<AccessToken, Error>;
     /// Conjur: any privilege on a factory shows it with its tokens. Of the configuration's factories, those
     /// that the pages show; one that is not among them may be there all the same.
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error>;
@@ -40,8 +38,6 @@ pub trait Effects {
     async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error>;
     /// Conjur: `update` on the factory.
     async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error>;
-    /// The wall clock.
-    fn now(&self) -> Second;
 }
 
 /// A KMS encryption context.
@@ -199,6 +195,16 @@ impl Real {
     }
 }
 
+impl LogIn for Real {
+    async fn authenticate(&self) -> Result<AccessToken, Error> {
+        login::log_in(&self.config, &self.login).await
+    }
+
+    fn now(&self) -> Second {
+        Second::now()
+    }
+}
+
 impl Effects for Real {
     async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error> {
         Ok(self.kms.encrypt(&self.config.aws.key, token.expose().as_bytes(), context).await?)
@@ -216,10 +222,6 @@ impl Effects for Real {
         Ok(self.bucket.put(key, bytes, only).await?)
     }
 
-    async fn authenticate(&self) -> Result<AccessToken, Error> {
-        login::log_in(&self.config, &self.login).await
-    }
-
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Factory>, Error> {
         let ours: BTreeSet<&FactoryId> = self.config.factories.iter().map(|factory| &factory.id).collect();
         Ok(self.conjur.list_factories(with, |id| ours.contains(id)).await?)
@@ -235,10 +237,6 @@ impl Effects for Real {
 
     async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error> {
         Ok(self.conjur.revoke(with, token).await?)
-    }
-
-    fn now(&self) -> Second {
-        Second::now()
     }
 }
 

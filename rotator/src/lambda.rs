@@ -5,14 +5,17 @@
 //! each line of the log names the run and Lambda's request, and the metrics of a run are lines of it too.
 
 pub mod command;
+mod ec2;
 mod failed;
+mod fleet;
 mod made;
 
-use crate::effects::Effects as _;
+use crate::fleet::run::Deed;
 use crate::logging::{self, Form};
 use crate::metrics;
 use crate::outlook::Outlook;
 use crate::rotate::{self, Ask, Report, Run};
+use crate::session::LogIn as _;
 use crate::status::Status;
 use command::Command;
 use failed::Failed;
@@ -22,9 +25,10 @@ use imprint_core::second::Second;
 use lambda_runtime::{LambdaEvent, service_fn};
 use log::LevelFilter;
 use made::{Between, Made};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::rc::Rc;
 use std::time::Duration;
 
 /// Left over at the end for the answer itself, and for clocks that are cut to the second.
@@ -64,7 +68,13 @@ async fn answer(
     let name = command.name();
     let arn = event.context.invoked_function_arn.as_str();
     let made = async || made.ready(arn, name, id).await;
+    let (of, deadline) = ((function, id), event.context.deadline);
     match command {
+        Command::Decommission(ask) => {
+            over_the_fleet(made().await, Deed::Decommission, ask, &of, deadline).await
+        }
+        Command::Nothing => Ok(json!({"schema": 1, "nothing": "to do"})),
+        Command::Pin(ask) => over_the_fleet(made().await, Deed::Pin, ask, &of, deadline).await,
         Command::Plan(ask) => {
             let made = made().await.inspect_err(complain)?;
             let told = Outlook::ask(&made.config, &ask.factories, ask.now, &made.on).await;
@@ -98,6 +108,36 @@ async fn answer(
             let told = Status::ask(&made.config, &ask.factories, &made.on).await;
             let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
             Ok(judged(told.to_json(), told.class()))
+        }
+    }
+}
+
+/// A run of the fleet's functions.
+async fn over_the_fleet(
+    made: Result<Rc<Made>, Failed>,
+    deed: Deed,
+    ask: command::Fleet,
+    of: &(&str, &RunId),
+    deadline: u64,
+) -> Result<Value, Failed> {
+    let ended = match made {
+        Ok(made) => fleet::run(&made.config, &made.caller, deed, ask, left(deadline, made.on.now())).await,
+        Err(failed) => Err(failed),
+    };
+    let (function, id) = of;
+    let of = metrics::Of { function, rotation_id: id.as_str(), now: Second::now() };
+    match ended {
+        Ok(report) => {
+            publish(&[of.fleet(&report.counts(), report.class())]);
+            fleet::summed_up(&report)
+        }
+        Err(failed) => {
+            complain(&failed);
+            if failed.class != Class::Usage {
+                let counts = metrics::FleetCounts { failed: 1, ..metrics::FleetCounts::default() };
+                publish(&[of.fleet(&counts, Some(failed.class))]);
+            }
+            Err(failed)
         }
     }
 }

@@ -27,6 +27,21 @@ pub struct Of<'a> {
     pub now: Second,
 }
 
+/// What became of a run over the fleet.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct FleetCounts {
+    /// Hosts that were removed, since their instances are gone.
+    pub removed: usize,
+    /// Hosts whose instances are missing, but not for long enough.
+    pub waiting: usize,
+    /// Hosts that the next run removes.
+    pub held_back: usize,
+    /// Hosts that were tied to their instances' addresses.
+    pub pinned: usize,
+    /// Factories whose part failed.
+    pub failed: usize,
+}
+
 impl Of<'_> {
     /// The lines of a run that came to its end: one of its counts, and one for each factory of which it is
     /// known what agents find there.
@@ -42,6 +57,20 @@ impl Of<'_> {
     pub fn not_begun(&self, class: Class, factories: usize) -> String {
         // Where not even the configuration was read, something failed all the same.
         self.counts(&Counts { failed: factories.max(1), ..Counts::default() }, Some(class))
+    }
+
+    /// The line of a run over the fleet.
+    #[must_use]
+    pub fn fleet(&self, counts: &FleetCounts, class: Option<Class>) -> String {
+        let metrics = [
+            ("HostsRemoved", counts.removed),
+            ("HostsWaiting", counts.waiting),
+            ("HostsHeldBack", counts.held_back),
+            ("HostsPinned", counts.pinned),
+            ("Failed", counts.failed),
+        ];
+        let metrics = metrics.map(|(name, count)| (name, "Count", count as u64));
+        self.line(&metrics, &[("class", class.map(Class::as_str))])
     }
 
     fn counts(&self, counts: &Counts, class: Option<Class>) -> String {
@@ -113,6 +142,18 @@ mod tests {
     fn lines(factories: Vec<Outcome>) -> Vec<Value> {
         let report = Report { rotation_id: "r-1".to_owned(), factories };
         of().run(&report).iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_run_over_the_fleet() {
+        let counts = FleetCounts { removed: 1, waiting: 2, held_back: 3, pinned: 4, failed: 5 };
+        let line: Value = serde_json::from_str(&of().fleet(&counts, Some(Class::Refused))).unwrap();
+        let told = ["HostsRemoved", "HostsWaiting", "HostsHeldBack", "HostsPinned", "Failed"]
+            .map(|name| &line[name]);
+        assert_eq!(told, [1, 2, 3, 4, 5].map(Value::from).each_ref());
+        assert_eq!((&line["class"], &line["FunctionName"]), (&"refused".into(), &"rotator".into()));
+        let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+        assert_eq!(defined.len(), 5);
     }
 
     #[test]

@@ -119,6 +119,8 @@ mod tests {
         let factory = |cidr: &[&str]| Factory {
             id: "web".parse().unwrap(),
             hosts_branch: "web".parse().unwrap(),
+            layer: "nodes".parse().unwrap(),
+            pin: false,
             leader_url: "https://conjur.example.org".parse().unwrap(),
             cidr: cidr.iter().map(|net| net.parse().unwrap()).collect(),
             mint: true,

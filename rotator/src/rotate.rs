@@ -2,23 +2,23 @@
 //!
 //! One factory's failure never stops the others. The story of one factory is in `factory`, the
 //! put and the read back in `publish`, what is deleted afterwards in `sweep`, the end of an incident
-//! in `incident`, whose turn it is in `turns`, the shared login in `session`, what comes out in `report`.
+//! in `incident`, whose turn it is in `turns`, the shared login in [`crate::session`], what comes out in `report`.
 
 mod factory;
 mod incident;
 mod publish;
 mod report;
-mod session;
 mod sweep;
 mod turns;
 
+pub use crate::session::Kept;
 pub use report::{Counts, Done, Offered, Outcome, Report, Swept, hints, worst};
-pub use session::Kept;
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
 use crate::plan::Why;
 use crate::progress;
+use crate::session::{Session, is_transient};
 use futures_util::{StreamExt as _, stream};
 use imprint_core::caller::RunId;
 use imprint_core::error::{Class, Classified};
@@ -26,7 +26,6 @@ use imprint_core::name::FactoryId;
 use imprint_core::retry::Retry;
 use imprint_core::sealed;
 use imprint_core::token::{AccessToken, Fingerprint};
-pub(crate) use session::Session;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -339,11 +338,6 @@ async fn list<E: Effects>(on: &E, session: &Session<'_, E>, retry: &Retry) -> Re
     let call = async |with: &AccessToken| on.list_factories(with).await;
     let listed = session.with(retry, "list host factories", is_transient, call).await?;
     Ok(listed.into_iter().map(|factory| (factory.id, factory.tokens)).collect())
-}
-
-/// Whether a call that may be repeated without harm is worth repeating.
-pub(crate) fn is_transient(error: &effects::Error) -> bool {
-    error.class() == Class::Transient
 }
 
 #[cfg(test)]

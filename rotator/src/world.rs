@@ -2,6 +2,7 @@
 
 use crate::config::Config;
 use crate::effects::{Context, Effects, Error};
+use crate::session::LogIn;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE;
 use imprint_core::aws::{self, ETag, Encrypted, Object, Only};
@@ -120,6 +121,11 @@ impl World {
         state.tokens.iter().any(|token| {
             token.factory == factory && token.text.as_bytes() == text && token.expires_at > self.now()
         })
+    }
+
+    /// The wall clock.
+    pub(crate) fn now(&self) -> Second {
+        self.base.get().plus(self.start.elapsed())
     }
 
     pub(crate) fn calls(&self) -> Vec<&'static str> {
@@ -242,6 +248,22 @@ fn token(known: &Known) -> Minted {
     }
 }
 
+impl LogIn for World {
+    async fn authenticate(&self) -> Result<AccessToken, Error> {
+        // Conjur's clock is a year ahead of ours.
+        let iat = self.now().unix() + 31_536_000;
+        let claims =
+            self.life.map(|life| format!(r#"{{"iat":{iat},"exp":{}}}"#, iat + i64::try_from(life).unwrap()));
+        let token = claims
+            .map_or("{}".to_owned(), |claims| format!(r#"{{"payload":"{}"}}"#, URL_SAFE.encode(claims)));
+        self.call("authenticate", |_| Ok(AccessToken::new(Zeroizing::new(token.clone().into_bytes())))).await
+    }
+
+    fn now(&self) -> Second {
+        Self::now(self)
+    }
+}
+
 impl Effects for World {
     async fn encrypt(&self, token: &Token, context: &Context) -> Result<Encrypted, Error> {
         self.call("kms:Encrypt", |state| {
@@ -290,16 +312,6 @@ impl Effects for World {
         put
     }
 
-    async fn authenticate(&self) -> Result<AccessToken, Error> {
-        // Conjur's clock is a year ahead of ours.
-        let iat = self.now().unix() + 31_536_000;
-        let claims =
-            self.life.map(|life| format!(r#"{{"iat":{iat},"exp":{}}}"#, iat + i64::try_from(life).unwrap()));
-        let token = claims
-            .map_or("{}".to_owned(), |claims| format!(r#"{{"payload":"{}"}}"#, URL_SAFE.encode(claims)));
-        self.call("authenticate", |_| Ok(AccessToken::new(Zeroizing::new(token.clone().into_bytes())))).await
-    }
-
     async fn list_factories(&self, _: &AccessToken) -> Result<Vec<Factory>, Error> {
         self.call("list_factories", |state| {
             let of = |id: &String| state.tokens.iter().filter(|t| t.factory == *id).map(token).collect();
@@ -344,9 +356,5 @@ impl Effects for World {
             Ok(if state.tokens.len() < before { Revoked::Now } else { Revoked::WasGone })
         })
         .await
-    }
-
-    fn now(&self) -> Second {
-        self.base.get().plus(self.start.elapsed())
     }
 }

@@ -64,6 +64,10 @@ def main():
     log.add_argument("--of", default="", metavar="TEXT")
     log.add_argument("--count", default=1, type=int)
     log.add_argument("name")
+    instances = commands.add_parser("instances", help="starts EC2 instances")
+    instances.add_argument("--count", default=1, type=int)
+    terminate = commands.add_parser("terminate", help="ends EC2 instances")
+    terminate.add_argument("instance", nargs="+")
     session = commands.add_parser("session", help="temporary credentials of a role")
     session.add_argument("role", metavar="ARN")
     print(json.dumps(run(options.parse_args()), indent=2))
@@ -81,6 +85,10 @@ def run(given):
         return cloud.invoke(given.name, given.payload.encode())
     if given.command == "schedule":
         return cloud.once(given.name, given.input) if given.once else cloud.every(given.name, given.every)
+    if given.command == "instances":
+        return cloud.instances(given.count)
+    if given.command == "terminate":
+        return cloud.terminate(given.instance)
     if given.command == "log":
         return {"lines": cloud.log(given.name, given.of, given.count)}
     return cloud.session(given.role)
@@ -146,6 +154,15 @@ class Cloud:
             ],
         )
         self.bucket(bucket, rotator)
+        fleet = self.role(
+            "imprint-fleet",
+            "lambda.amazonaws.com",
+            [
+                allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/fleet/*"),
+                allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
+                allow(["ec2:DescribeInstances"], "*"),
+            ],
+        )
         roles = {
             name: self.role(
                 name,
@@ -165,6 +182,7 @@ class Cloud:
             "bucket": bucket,
             "key_arn": key_arn,
             "rotator_role": rotator,
+            "fleet_role": fleet,
             "roles": roles,
             "objects": {name: object_key(account, factory) for name, factory in layers.items()},
         }
@@ -258,6 +276,25 @@ class Cloud:
             Target={**target, "Input": payload} if payload else target,
         )
         return {"arn": made["ScheduleArn"]}
+
+    def instances(self, count):
+        """New EC2 instances: their ids."""
+        made = self.client("ec2").run_instances(
+            ImageId="ami-0123456789abcdef0", InstanceType="t3.micro", MinCount=count, MaxCount=count
+        )
+        return {"instances": [instance["InstanceId"] for instance in made["Instances"]]}
+
+    def terminate(self, instances):
+        """Ends them, until EC2 itself says so."""
+        ec2 = self.client("ec2")
+        ec2.terminate_instances(InstanceIds=instances)
+        for _ in range(LOG_SECONDS * 5):
+            found = ec2.describe_instances(InstanceIds=instances)["Reservations"]
+            states = {one["State"]["Name"] for group in found for one in group["Instances"]}
+            if states == {"terminated"}:
+                return {}
+            time.sleep(0.2)
+        raise SystemExit(f"they never ended: {states}")
 
     def log(self, name, wanted, count):
         """The function's log in CloudWatch Logs, once so many of its lines have the wanted text."""

@@ -4,7 +4,7 @@
 mod doctor;
 mod token;
 
-use super::{Cli, Command};
+use super::{Cli, Command, fleet};
 use crate::PROGRAM;
 use crate::config::{self, Config, Place};
 use crate::conjur_policy;
@@ -30,13 +30,15 @@ use std::rc::Rc;
 
 /// Why a command ended early.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub(super) enum Error {
     #[error(transparent)]
     Config(#[from] config::Error),
     #[error(transparent)]
     Effect(#[from] effects::Error),
     #[error("standard output cannot be written")]
     Output(#[source] io::Error),
+    #[error(transparent)]
+    Fleet(#[from] crate::fleet::run::Error),
     #[error(transparent)]
     Policy(#[from] conjur_policy::Error),
     #[error(transparent)]
@@ -56,6 +58,7 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
+            Self::Fleet(error) => error.class(),
             Self::Output(_) => Class::Storage,
             Self::Policy(error) => error.class(),
             Self::Publish(error) => error.class(),
@@ -70,6 +73,7 @@ impl Classified for Error {
         match self {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
+            Self::Fleet(error) => error.hint(),
             Self::Output(_) => {
                 Some("what was asked for is done, but not told: see whether the disk is full that it goes to")
             }
@@ -159,6 +163,8 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             say(seal_login::seal_login(&config, &on).await?)?;
             Ok(None)
         }
+        Command::Decommission(ask) => fleet::decommission(&config, ask, &caller("decommission")).await,
+        Command::Pin(ask) => fleet::pin(&config, ask, &caller("pin")).await,
         Command::Plan { now, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("plan")).await?;
             let outlook = Outlook::ask(&config, &factories, now, &on).await?;
@@ -192,7 +198,7 @@ fn tell(json: bool, object: impl FnOnce() -> Value, words: impl fmt::Display) ->
 
 /// The one place that writes to standard output. A reader that has gone (`| head`) is no failure; a full disk is,
 /// or half a policy would pass for a whole one.
-fn say(what: impl fmt::Display) -> Result<(), Error> {
+pub(super) fn say(what: impl fmt::Display) -> Result<(), Error> {
     progress::finish();
     match writeln!(io::stdout(), "{what}") {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Error::Output(error)),
@@ -211,6 +217,7 @@ fn complain(error: &Error) {
             .join("\n"),
         Error::Config(_)
         | Error::Effect(_)
+        | Error::Fleet(_)
         | Error::Output(_)
         | Error::Policy(_)
         | Error::Publish(_)

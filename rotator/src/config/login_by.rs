@@ -3,7 +3,7 @@
 use imprint_core::aws::Sts;
 use imprint_core::conjur::ServiceId;
 use imprint_core::settings::{Table, flag, text};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A way to log in.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -25,6 +25,14 @@ pub enum LoginBy {
 }
 
 impl LoginBy {
+    /// The same, with a relative key file in this folder.
+    pub(super) fn beside(self, folder: &Path) -> Self {
+        match self {
+            Self::KeyFile(name) => Self::KeyFile(folder.join(name)),
+            Self::KeyVariable | Self::Role { .. } | Self::SealedKey => self,
+        }
+    }
+
     /// Whether AWS is needed for it.
     #[must_use]
     pub const fn needs_aws(&self) -> bool {

@@ -1,5 +1,6 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
+use super::fleet::fleet;
 use super::login_by::login_by;
 use super::object::is_no_key_file;
 use super::{Aws, Beside, Config, Error, Factory};
@@ -8,7 +9,7 @@ use crate::network;
 use crate::policy::{Policy, Windows};
 use imprint_core::door::CaBundle;
 use imprint_core::error::chain;
-use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
+use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId, LayerId};
 use imprint_core::sealed::{LARGEST_CONTEXT, SealedToken};
 use imprint_core::second::Second;
 use imprint_core::settings::{self, Problems, Read, Table, Value, duration, flag, list, number, text};
@@ -44,13 +45,16 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
         let aws = aws(&mut root.section("aws"), file);
         let region = aws.as_ref().and_then(|aws| aws.region.as_deref());
         let login_by = login_by(root, login.as_deref(), region);
-        if beside == Beside::Objects && login_by.as_ref().is_some_and(is_no_key_file) {
-            root.problem(
-                "api_key_file",
-                "is relative, and an object is no place for an API key: seal it (seal-login), or name a file with its whole path",
-            );
-        }
         let policy = policy(&mut root.section("policy"));
+        let fleet = fleet(&mut root.section("fleet"), region);
+        let fleets_way = fleet.as_ref().and_then(|fleet| fleet.login.as_ref()).map(|(_, by)| by);
+        let ways = [("api_key_file", login_by.as_ref()), ("fleet.api_key_file", fleets_way)];
+        for (setting, way) in ways {
+            if beside == Beside::Objects && way.is_some_and(is_no_key_file) {
+                let why = "is relative, and an object is no place for an API key: seal it (seal-login), or name a file with its whole path";
+                root.problem(setting, why);
+            }
+        }
         let factories = factories(root, leader_url.as_ref());
         let config = Config {
             account: account?,
@@ -64,6 +68,7 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
             policy: policy?,
             revoke: revoke?,
             concurrency: usize::try_from(concurrency?).ok()?,
+            fleet: fleet?,
             factories: factories?,
         };
         each_binding_fits(root, &config);
@@ -121,6 +126,9 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
         .map(|section| {
             let id = section.required("id", text::<FactoryId>);
             let hosts_branch = section.required("hosts_branch", text::<Branch>);
+            let same = id.as_ref().and_then(|id| id.as_str().parse().ok());
+            let layer = or_that(section, "layer", text::<LayerId>, same.as_ref());
+            let pin = section.or("pin", flag, false);
             let leader_url = or_that(section, "leader_url", text::<ApplianceUrl>, leader);
             let cidr = section.or("cidr", networks, Vec::new());
             let mint = section.or("mint", flag, true);
@@ -137,7 +145,16 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
                 section.problem("id", format!("the factory {id} is there twice"));
             }
             let (id, hosts_branch, leader_url) = (id?, hosts_branch?, leader_url?);
-            Some(Factory { id, hosts_branch, leader_url, cidr: cidr?, mint: mint?, spread: spread? })
+            Some(Factory {
+                id,
+                hosts_branch,
+                layer: layer?,
+                pin: pin?,
+                leader_url,
+                cidr: cidr?,
+                mint: mint?,
+                spread: spread?,
+            })
         })
         .collect();
     all.into_iter().collect()
@@ -171,7 +188,7 @@ fn ca_file(table: &mut Table<'_>, file: ReadFile<'_>) -> Option<Option<CaBundle>
     })
 }
 
-fn login(value: &Value<'_>) -> Read<String> {
+pub(super) fn login(value: &Value<'_>) -> Read<String> {
     let login: String = text(value)?;
     match login.strip_prefix("host/") {
         Some(id) => {

@@ -220,3 +220,37 @@ fn a_login_with_an_iam_role() {
         "{permits}"
     );
 }
+
+#[test]
+fn the_layer_and_the_reaper_of_the_configuration() {
+    let text = |more: &str, layers: [&str; 2]| {
+        let [web, db] = layers;
+        let text = format!(
+            "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/imprint/rotator\"\n\
+             deployment = \"1f2e3d4c\"\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
+             {more}\n[[factory]]\nid = \"app/web\"\nhosts_branch = \"app/hosts\"\nlayer = \"{web}\"\n\
+             [[factory]]\nid = \"app/db\"\nhosts_branch = \"app/hosts\"\nlayer = \"{db}\"\n"
+        );
+        let config = Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap();
+        policy(&config, &Ask::default())
+    };
+    let both = text("", ["app/nodes", "app/nodes"]).unwrap();
+    let count = |text: &str, what: &str| statements(text).iter().filter(|line| line.trim() == what).count();
+    assert_eq!(count(&both, "- !layer nodes"), 1, "{both}");
+    assert_eq!(count(&both, "layers: [ !layer nodes ]"), 2, "{both}");
+    assert_eq!(count(&both, "- !layer app/nodes"), 1, "the reaper's permit: {both}");
+
+    let own = text("[fleet]\nlogin = \"host/ops/fleet\"\n", ["app/web", "app/db"]).unwrap();
+    assert_eq!(count(&own, "role: !host ops/fleet"), 2, "{own}");
+    assert!(!own.contains("reaper\n"), "{own}");
+    let role = "[fleet]\nlogin = \"host/ops/123456789012/fleet\"\nauthn_iam = \"prod\"\n";
+    let role = text(role, ["app/web", "app/db"]).unwrap();
+    assert_eq!(count(&role, "role: !host ops/123456789012/fleet"), 3, "{role}");
+    assert_eq!(count(&role, "privileges: [ authenticate ]"), 1, "{role}");
+
+    let apart = text("", ["app/web", "other/nodes"]).unwrap_err();
+    assert_eq!(
+        (apart.class(), apart.to_string().as_str()),
+        (Class::Config, "the layer other/nodes of app/db lies in another branch")
+    );
+}

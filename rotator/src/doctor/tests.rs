@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::rotate::{Ask, Run};
+use crate::session::LogIn as _;
 use crate::world::{Fault, World};
 use imprint_core::checks::Outcome;
 use imprint_core::conjur::Role;
@@ -33,7 +34,7 @@ fn refused(operation: &'static str) -> effects::Error {
 
 impl Effects for Patient<'_> {
     async fn authenticate(&self) -> Result<AccessToken, effects::Error> {
-        effects::Effects::authenticate(self.world).await
+        self.world.authenticate().await
     }
 
     async fn list_factories(&self, with: &AccessToken) -> Result<Vec<Listed>, effects::Error> {
@@ -92,13 +93,13 @@ fn looked(
         let mut world = World::new(config);
         let minted = config.factories.iter().map(|factory| Factory { mint: true, ..factory.clone() });
         let minting = Config { factories: minted.collect(), ..config.clone() };
-        let id = RunId::new(effects::Effects::now(&world), 1);
+        let id = RunId::new(world.now(), 1);
         let ask = Ask::default();
         let run = Run::new(&minting, &ask, &id, None, fastrand::Rng::with_seed(1));
         assert_eq!(run.rotate(&world).await.unwrap().class(), None);
         change(&mut world);
         world.calls();
-        let now = effects::Effects::now(&world);
+        let now = world.now();
         let (end, date) = (Some(now.plus(Duration::from_secs(90 * 86_400))), Some(now));
         let mut patient =
             Patient { world: &world, lacks: RefCell::default(), health: |_| Ok(None), end, date };
@@ -171,7 +172,7 @@ fn conjur() {
     let sick = |_| Ok(Some(Health { ok: false, role: Role::Leader, position: None, lag_bytes: None }));
     check(AS_IT_IS, |patient| patient.health = sick, "leader", failure(Class::Transient), "not well");
     let ends = |patient: &mut Patient<'_>, seconds: u64| {
-        patient.end = Some(effects::Effects::now(patient.world).plus(Duration::from_secs(seconds)));
+        patient.end = Some(patient.world.now().plus(Duration::from_secs(seconds)));
     };
     let certificate = "leader-certificate";
     check(AS_IT_IS, |patient| ends(patient, 29 * 86_400), certificate, Outcome::Warning, "in 29 days");

@@ -4,19 +4,25 @@
 //! `{"command": "rotate", "factories": ["app/web"], "now": true}`. Whoever may invoke the function may send any
 //! of them, so a member that is not known is refused rather than passed over.
 
+use super::ec2;
 use crate::rotate::Ask;
 use imprint_core::error::{Class, Classified};
-use imprint_core::name::FactoryId;
+use imprint_core::name::{FactoryId, InstanceId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use std::fmt;
+use std::str::FromStr;
 
 /// What to send instead of what is not understood.
-const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\" or \"status\" as the command; see docs/json.md";
+const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\", \"decommission\" or \"pin\" as the command; see docs/json.md";
 
 /// Why an event asks for nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Nobody is removed by pinning.
+    #[error("the event is not understood: even_all is for decommission")]
+    EvenAll,
     /// Revoking without minting would leave nothing to redeem.
     #[error("the event is not understood: revoke_superseded needs now")]
     NeedsNow,
@@ -28,13 +34,13 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::NeedsNow | Self::NotUnderstood(_) => Class::Usage,
+            Self::EvenAll | Self::NeedsNow | Self::NotUnderstood(_) => Class::Usage,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NeedsNow | Self::NotUnderstood(_) => Some(HINT),
+            Self::EvenAll | Self::NeedsNow | Self::NotUnderstood(_) => Some(HINT),
         }
     }
 }
@@ -43,12 +49,37 @@ impl Classified for Error {
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
+    /// Removes hosts whose instances are gone.
+    Decommission(Fleet),
+    /// Nothing: an event told of what needs no deed.
+    #[serde(skip)]
+    Nothing,
+    /// Ties hosts to the addresses of their instances.
+    Pin(Fleet),
     /// What `rotate` would do now.
     Plan(Plan),
     /// Replaces what is due, or what is asked for.
     Rotate(Rotate),
     /// What is published.
     Status(Status),
+}
+
+/// The flags of `decommission`, and of `pin`, which knows no `even_all`.
+#[derive(Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Fleet {
+    /// Only these; all when empty.
+    #[serde(default, deserialize_with = "ids")]
+    pub factories: Vec<FactoryId>,
+    /// Only the hosts of these; all when empty.
+    #[serde(default, deserialize_with = "ids")]
+    pub instances: Vec<InstanceId>,
+    /// Look and decide, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Believe EC2 also when it knows not one of many instances.
+    #[serde(default)]
+    pub even_all: bool,
 }
 
 /// The flags of `plan`.
@@ -99,6 +130,10 @@ impl Command {
     /// # Errors
     /// See [`Error`].
     pub fn of(mut event: Value) -> Result<Self, Error> {
+        if let Some(instances) = ec2::ended(&event) {
+            let gone = Fleet { instances, ..Fleet::default() };
+            return Ok(if gone.instances.is_empty() { Self::Nothing } else { Self::Decommission(gone) });
+        }
         // EventBridge's events carry their source, whatever else is in them.
         if event.get("source").is_some_and(Value::is_string) && event.get("detail-type").is_some() {
             return Ok(Self::Rotate(Rotate::default()));
@@ -108,6 +143,7 @@ impl Command {
         }
         match Self::deserialize(event).map_err(Error::NotUnderstood)? {
             Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => Err(Error::NeedsNow),
+            Self::Pin(Fleet { even_all: true, .. }) => Err(Error::EvenAll),
             command => Ok(command),
         }
     }
@@ -116,6 +152,9 @@ impl Command {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Decommission(_) => "decommission",
+            Self::Nothing => "nothing",
+            Self::Pin(_) => "pin",
             Self::Plan(_) => "plan",
             Self::Rotate(_) => "rotate",
             Self::Status(_) => "status",
@@ -123,7 +162,7 @@ impl Command {
     }
 }
 
-fn ids<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<FactoryId>, D::Error> {
+fn ids<'de, D: Deserializer<'de>, Id: FromStr<Err: fmt::Display>>(from: D) -> Result<Vec<Id>, D::Error> {
     let texts = Vec::<String>::deserialize(from)?;
     texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
@@ -166,6 +205,28 @@ mod tests {
             json!({"command": "plan", "factories": ["app/web"], "now": true}),
             Command::Plan(Plan { factories: web(), now: true }),
         );
+        let instances = || vec!["i-1".parse().unwrap()];
+        let gone = Fleet { instances: instances(), ..Fleet::default() };
+        let change = |state: &str| {
+            let detail = json!({"instance-id": "i-1", "state": state});
+            json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification", "detail": detail})
+        };
+        check(change("terminated"), Command::Decommission(gone));
+        check(change("running"), Command::Nothing);
+        check(json!({"command": "decommission"}), Command::Decommission(Fleet::default()));
+        check(
+            json!({"command": "decommission", "factories": ["app/web"], "dry_run": true, "even_all": true}),
+            Command::Decommission(Fleet {
+                factories: web(),
+                dry_run: true,
+                even_all: true,
+                instances: vec![],
+            }),
+        );
+        check(
+            json!({"command": "pin", "instances": ["i-1"]}),
+            Command::Pin(Fleet { instances: instances(), ..Fleet::default() }),
+        );
         let incident = Command::of(json!({"now": true, "revoke_superseded": true})).unwrap();
         let Command::Rotate(incident) = incident else { panic!("{incident:?}") };
         let asked = Ask { now: true, revoke_superseded: true, factories: vec![] };
@@ -183,9 +244,13 @@ mod tests {
         };
         check(
             json!({"command": "promote"}),
-            "unknown variant `promote`, expected one of `plan`, `rotate`, `status`",
+            "unknown variant `promote`, expected one of `decommission`, `pin`, `plan`, `rotate`, `status`",
         );
         check(json!({"command": "Rotate"}), "unknown variant");
+        check(json!({"command": "nothing"}), "unknown variant");
+        check(json!({"command": "pin", "even_all": true}), "even_all is for decommission");
+        check(json!({"command": "pin", "instances": ["i/1"]}), "instance-id \"i/1\" is not one");
+        check(json!({"command": "decommission", "now": true}), "unknown field `now`");
         check(json!({"command": 1}), "invalid type");
         check(json!({"command": null}), "invalid type");
         check(json!({"factories": ["app/*"]}), "host factory \"app/*\" may have only");

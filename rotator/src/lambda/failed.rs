@@ -7,7 +7,7 @@ use lambda_runtime::Diagnostic;
 use serde_json::{Value, json};
 
 /// The most failed factories that a message names. All of them are in the log, a line each.
-const MOST: usize = 20;
+pub(super) const MOST: usize = 20;
 
 /// The longest text of one error, in characters. Of a configuration it names every problem.
 const LONGEST: usize = 2_000;
@@ -66,7 +66,7 @@ fn words(error: &dyn Classified) -> String {
     text
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(LONGEST) {
         Some((at, _)) => format!("{} ...", text.get(..at).unwrap_or_default()),
         None => text.to_owned(),

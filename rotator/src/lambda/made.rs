@@ -4,7 +4,7 @@ use super::failed::Failed;
 use crate::PROGRAM;
 use crate::config::{self, Config, Content, Object, Place};
 use crate::effects::Real;
-use crate::rotate::Kept;
+use crate::session::Kept;
 use imprint_core::caller::{Caller, RunId};
 use std::cell::RefCell;
 use std::rc::Rc;

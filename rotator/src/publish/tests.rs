@@ -33,19 +33,19 @@ fn world(config: &Config, first: char, left: Duration) -> World {
 fn add(world: &World, first: char, left: Duration, cidr: &[&str]) {
     let (factory, text) = ("web".to_owned(), first.to_string().repeat(50));
     let cidr = cidr.iter().map(|net| net.parse().unwrap()).collect();
-    let expires_at = Effects::now(world).plus(left);
+    let expires_at = world.now().plus(left);
     world.state.borrow_mut().tokens.push(Known { factory, text, expires_at, cidr });
 }
 
 async fn give(config: &Config, world: &World, text: &str) -> Result<Published, Error> {
     let ask = Ask { factory: "web".parse().unwrap(), token_from: TokenFrom::Stdin, json: false };
-    let (id, text) = (RunId::new(Effects::now(world), 1), Zeroizing::new(text.to_owned()));
+    let (id, text) = (RunId::new(world.now(), 1), Zeroizing::new(text.to_owned()));
     publish(config, &ask, &id, world, || Ok(text)).await
 }
 
 async fn rotate(config: &Config, world: &World, now: bool) -> Result<Done, rotate::Error> {
     let ask = rotate::Ask { now, ..rotate::Ask::default() };
-    let id = RunId::new(Effects::now(world), 2);
+    let id = RunId::new(world.now(), 2);
     let run = Run::new(config, &ask, &id, None, fastrand::Rng::with_seed(1));
     let mut report = run.rotate(world).await.unwrap();
     report.factories.pop().unwrap().result
@@ -75,7 +75,7 @@ fn a_given_token_is_published_and_kept_until_it_is_due() {
         }
 
         // It has no label, lives long, and has networks of its own: it is kept all the same.
-        let due = config.policy.due(Effects::now(&world).plus(90 * DAY));
+        let due = config.policy.due(world.now().plus(90 * DAY));
         let kept = rotate(&config, &world, false).await;
         assert!(matches!(&kept, Ok(Done::Kept { until, .. }) if *until == due), "{kept:?}");
         // Nothing is minted for it, whoever asks.
@@ -140,7 +140,7 @@ fn a_token_by_hand_can_be_given_too() {
     blocking(async {
         let config = config(false);
         let world = World::new(&config);
-        let label = Label::new(config.deployment, Effects::now(&world), Kind::ByHand, 1);
+        let label = Label::new(config.deployment, world.now(), Kind::ByHand, 1);
         let cidr: Vec<String> = label.beside(&[]).iter().map(ToString::to_string).collect();
         add(&world, 'c', 30 * DAY, &cidr.iter().map(String::as_str).collect::<Vec<_>>());
         let published = give(&config, &world, &"c".repeat(50)).await.unwrap();

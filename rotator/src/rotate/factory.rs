@@ -5,12 +5,12 @@
 //! is in `publish`, what is deleted afterwards in `sweep`.
 
 use super::report::{Done, Offered, Outcome, Swept};
-use super::session::Session;
 use super::{Error, Run, is_transient};
 use crate::config::Factory;
 use crate::effects::{self, Effects};
 use crate::label::{Kind, Label};
 use crate::plan::{Facts, Listed, Plan, Published, Step, Why, plan, wanted};
+use crate::session::Session;
 use imprint_core::aws::Only;
 use imprint_core::conjur::{Mint, Minted};
 use imprint_core::retry::Retry;

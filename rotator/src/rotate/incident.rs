@@ -7,12 +7,12 @@
 
 use super::factory::{Notes, Part};
 use super::report::{Done, Outcome, Swept};
-use super::session::Session;
 use super::turns::Tokens;
 use super::{Error, list};
 use crate::effects::Effects;
 use crate::label::Kind;
 use crate::plan::{Listed, superseded};
+use crate::session::Session;
 use futures_util::{StreamExt as _, stream};
 use imprint_core::conjur::Minted;
 use imprint_core::error::chain;

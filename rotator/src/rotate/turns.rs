@@ -61,6 +61,8 @@ mod tests {
             let factory = |id: &str| Factory {
                 id: id.parse().unwrap(),
                 hosts_branch: "hosts".parse().unwrap(),
+                layer: "nodes".parse().unwrap(),
+                pin: false,
                 leader_url: "https://conjur.example.org".parse().unwrap(),
                 cidr: Vec::new(),
                 mint: true,

@@ -5,8 +5,9 @@ use super::Error;
 use crate::config::Config;
 use crate::effects::{self, Effects};
 use crate::plan::Standing;
-use crate::rotate::{self, Kept, Session, chosen, worst};
+use crate::rotate::{self, chosen, worst};
 use crate::seal::TokenFrom;
+use crate::session::{Kept, Session, is_transient};
 use crate::survey::{Known, Survey, Surveyed};
 use imprint_core::conjur::Minted;
 use imprint_core::error::{Class, Classified, chain};
@@ -135,14 +136,13 @@ pub async fn revoke(
     let retry = Retry::new(config.policy.longest_run(), REPEATS);
     let session = Session::open(on, &retry, &Kept::default()).await?;
     let look = async |with: &_| Survey::ask(config, on, with, factories.clone(), false).await;
-    let survey = session.with(&retry, "list host factories", rotate::is_transient, look).await?;
+    let survey = session.with(&retry, "list host factories", is_transient, look).await?;
     let those = choose(ask, &names, survey)?;
     let mut tokens = Vec::new();
     for (factory, Known { minted: Minted { token, .. }, listed, standing }) in those {
         // revoke: to repeat it does nothing to a token that is gone.
         let call = async |with: &_| on.revoke(with, &token).await;
-        let result =
-            session.with(&retry, "revoke", rotate::is_transient, call).await.map(|_now_or_before| ());
+        let result = session.with(&retry, "revoke", is_transient, call).await.map(|_now_or_before| ());
         tokens.push(One { factory, fingerprint: listed.fingerprint, standing, result });
     }
     Ok(Revoked { tokens })

@@ -28,7 +28,7 @@ fn blocking<T>(flow: impl Future<Output = T>) -> T {
 }
 
 async fn rotate(config: &Config, world: &World) {
-    let (ask, id) = (Ask { now: true, ..Ask::default() }, RunId::new(effects::Effects::now(world), 1));
+    let (ask, id) = (Ask { now: true, ..Ask::default() }, RunId::new(world.now(), 1));
     let run = Run::new(config, &ask, &id, None, fastrand::Rng::with_seed(1));
     assert_eq!(run.rotate(world).await.unwrap().class(), None);
     world.calls();
@@ -44,7 +44,7 @@ fn named(first: char) -> Fingerprint {
 }
 
 fn add(world: &World, factory: &str, first: char, kind: Option<Kind>, minted_ago: i64, left: i64) {
-    let now = effects::Effects::now(world).unix();
+    let now = world.now().unix();
     let label = |kind| Label::new("1f2e3d4c".parse().unwrap(), Second::from_unix(now - minted_ago), kind, 9);
     let cidr = kind.map(|kind| label(kind).beside(&[])).unwrap_or_default();
     let expires_at = Second::from_unix(now + left);

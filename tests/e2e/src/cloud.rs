@@ -137,10 +137,14 @@ impl Cloud {
         text(&self.made["objects"][layer])
     }
 
-    /// The ARN of a layer's role, or the rotator's.
+    /// The ARN of a layer's role, or of that of the rotator or the fleet's functions.
     #[must_use]
     pub fn role(&self, of: &str) -> String {
-        text(if of == "rotator" { &self.made["rotator_role"] } else { &self.made["roles"][of] })
+        text(match of {
+            "rotator" => &self.made["rotator_role"],
+            "fleet" => &self.made["fleet_role"],
+            layer => &self.made["roles"][layer],
+        })
     }
 
     /// A session of a role, as variables of the environment.
@@ -211,6 +215,18 @@ impl Cloud {
         let _made = self.provision(&words);
     }
 
+    /// Starts so many instances at EC2; their ids.
+    #[must_use]
+    pub fn instances(&self, count: usize) -> Vec<String> {
+        let said = self.provision(&["instances", "--count", &count.to_string()].map(str::to_owned));
+        said["instances"].as_array().expect("ids").iter().map(text).collect()
+    }
+
+    /// Ends an instance at EC2.
+    pub fn terminate(&self, instance: &str) {
+        let _done = self.provision(&["terminate", instance].map(str::to_owned));
+    }
+
     /// A function's log in CloudWatch Logs, once `count` of its lines have this text.
     #[must_use]
     pub fn log(&self, name: &str, of: &str, count: usize) -> String {
@@ -251,7 +267,7 @@ impl Cloud {
 
     /// Takes the way to the site's own AWS away, and shows the one to the emulator.
     fn lead_here(&self, command: &mut Command) {
-        for name in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_KMS"] {
+        for name in ["S3", "KMS", "EC2", "STS"].map(|service| format!("AWS_ENDPOINT_URL_{service}")) {
             command.env_remove(name);
         }
         command.env("AWS_ENDPOINT_URL", &self.emulator.url).env("AWS_REGION", REGION);

@@ -88,7 +88,7 @@ impl Ran {
 
 /// A stack, the rotator's files, and a folder in which machines live.
 pub struct Site {
-    /// Conjur, S3 and KMS.
+    /// Conjur, S3, KMS and EC2.
     pub stack: Stack,
     programs: Programs,
     folder: PathBuf,
@@ -113,6 +113,7 @@ impl Site {
         let site = Self { stack, programs, folder: folder.to_owned() };
         write(&folder.join("conjur-ca.pem"), 0o644, &site.stack.ca.pem());
         write(&folder.join("rotator.key"), 0o600, &site.stack.rotator_login().1);
+        write(&folder.join("reaper.key"), 0o600, &site.stack.reaper_login().1);
         write(&folder.join("rotator.toml"), 0o644, &site.rotator_config());
         site
     }
@@ -145,9 +146,13 @@ impl Site {
             owner = options.aws_account,
             alias = options.alias,
         );
+        let (login, key) = (stack.reaper_login().0, self.folder.join("reaper.key"));
+        text.push_str(&format!("\n[fleet]\nlogin = {login:?}\napi_key_file = {key:?}\n"));
         for layer in &options.layers {
-            let (id, branch) = (stack.factory(layer), stack.hosts_branch(layer));
-            text.push_str(&format!("\n[[factory]]\nid = {id:?}\nhosts_branch = {branch:?}\n"));
+            let (id, branch, nodes) = (stack.factory(layer), stack.hosts_branch(layer), stack.nodes(layer));
+            text.push_str(&format!(
+                "\n[[factory]]\nid = {id:?}\nhosts_branch = {branch:?}\nlayer = {nodes:?}\n"
+            ));
         }
         text
     }
@@ -158,6 +163,14 @@ impl Site {
         let mut command = bare(&self.programs.rotator);
         command.args(arguments).env("IMPRINT_ROTATOR_CONFIG", self.folder.join("rotator.toml"));
         command.envs(self.stack.environment(Some(&self.stack.session("rotator"))));
+        command
+    }
+
+    /// The same with the role of the fleet's functions.
+    #[must_use]
+    pub fn fleet(&self, arguments: &[&str]) -> Command {
+        let mut command = self.rotator(arguments);
+        command.envs(self.stack.environment(Some(&self.stack.session("fleet"))));
         command
     }
 

@@ -228,3 +228,75 @@ fn a_rule_and_a_schedule_rotate_what_is_due() {
     let (runs, _) = metrics(&cloud, &cloud.log("due", "run ended", 1));
     assert_eq!(runs.iter().map(counts).collect::<Vec<_>>(), [[0, 2, 0]]);
 }
+
+/// An instance that EC2 knows, with a host at Conjur; its id and the host's.
+fn member(site: &Place, instance: &str) -> String {
+    let host = format!("123456789012/us-east-1/{instance}");
+    let conjur = site.stack.conjur.service();
+    conjur.load_policy("web/hosts", &format!("- !host {host}\n")).unwrap();
+    let grant = format!("- !grant {{ role: !layer nodes, member: !host hosts/{host} }}\n");
+    conjur.load_policy("web", &grant).unwrap();
+    format!("web/hosts/{host}")
+}
+
+#[test]
+fn the_fleets_function_removes_and_pins_hosts() {
+    let Some(peers) = Peers::here() else { return };
+    let site = site();
+    let cloud = Cloud::start(peers, &site);
+    let file = site.folder().join("rotator.toml").display().to_string();
+    let environment = json!({"IMPRINT_ROTATOR_CONFIG": file});
+    cloud.function("fleet", &cloud.role("fleet"), &programs().rotator, &environment);
+    let ids = cloud.instances(3);
+    let hosts: Vec<String> = ids.iter().map(|id| member(&site, id)).collect();
+    let alive = || {
+        let all = site.stack.conjur.service().hosts();
+        hosts.iter().map(|host| all.iter().any(|one| one.ends_with(host.as_str()))).collect::<Vec<_>>()
+    };
+    let change = |id: &str, state: &str| {
+        json!({
+            "version": "0", "source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification",
+            "account": "123456789012", "region": "us-east-1", "detail": {"instance-id": id, "state": state},
+        })
+    };
+
+    // Whatever an event says, EC2 has the last word.
+    let lied = invoke(&site, &cloud, "fleet", &change(&ids[0], "terminated"));
+    assert!(!lied.failed && lied.reply["factories"][0]["removed"] == json!([]), "{lied:?}");
+    assert_eq!(alive(), [true, true, true]);
+    let nothing = invoke(&site, &cloud, "fleet", &change(&ids[0], "stopped"));
+    assert_eq!(nothing.reply["nothing"], "to do", "{nothing:?}");
+
+    cloud.terminate(&ids[0]);
+    let record = |id: &str, state| json!({"eventSource": "aws:sqs", "body": change(id, state).to_string()});
+    let batch = json!({"Records": [record(&ids[1], "running"), record(&ids[0], "terminated")]});
+    let gone = invoke(&site, &cloud, "fleet", &batch);
+    assert!(!gone.failed, "{gone:?}");
+    assert_eq!(gone.reply["factories"][0]["removed"][0]["host"], hosts[0].as_str(), "{gone:?}");
+    assert_eq!(alive(), [false, true, true]);
+    let told = cloud.metrics(&gone.log);
+    assert_eq!((told.len(), &told[0]["HostsRemoved"], &told[0]["Failed"]), (1, &json!(1), &json!(0)));
+    let all = lines(&gone.log);
+    let removed = all.iter().find(|line| line["event"] == "host removed").expect("an event");
+    assert_eq!((&removed["host"], &removed["instance"]), (&json!(hosts[0]), &json!(ids[0])));
+    assert!(removed["rotation_id"].is_string() && removed["request_id"].is_string(), "{removed}");
+
+    // The sweep that a schedule asks for, and a pin.
+    let swept = invoke(&site, &cloud, "fleet", &json!({"command": "decommission"}));
+    assert!(!swept.failed && swept.reply["factories"][0]["removed"] == json!([]), "{swept:?}");
+    let pin = json!({"command": "pin", "factories": ["web/factory"]});
+    let pinned = invoke(&site, &cloud, "fleet", &pin);
+    assert_eq!(pinned.reply["factories"][0]["pinned"].as_array().unwrap().len(), 2, "{pinned:?}");
+    assert_eq!(cloud.metrics(&pinned.log)[0]["HostsPinned"], json!(2));
+
+    // With the rotator's role it may not look.
+    cloud.function("not-fleet", &cloud.role("rotator"), &programs().rotator, &environment);
+    let refused = invoke(&site, &cloud, "not-fleet", &json!({"command": "decommission"}));
+    let report = failed(&refused, "refused");
+    assert_eq!(
+        (&report["failed"], &report["factories"][0]["class"]),
+        (&json!(2), &json!("refused")),
+        "{report}"
+    );
+    assert_eq!(alive(), [false, true, true]);
+}

@@ -19,6 +19,7 @@ mod conjur_client;
 mod docs;
 mod doctor;
 mod emulator;
+mod fleet;
 mod forget;
 mod genuine;
 mod help;

@@ -5,6 +5,7 @@ use super::super::out::Screen;
 use super::*;
 use crate::effects::Effects as _;
 use crate::network::Networks;
+use crate::session::LogIn as _;
 use crate::world::Fault;
 use imprint_core::conjur::{Mint, Minted, Revoked};
 use imprint_core::token::{AccessToken, Token};
@@ -37,7 +38,7 @@ impl crate::seal::Effects for Conjur<'_> {
     }
 
     fn now(&self) -> Second {
-        effects::Effects::now(self.0)
+        self.0.now()
     }
 }
 
@@ -111,7 +112,7 @@ fn tokens_go_into_a_new_file_that_nobody_else_may_read() {
         assert_eq!(fs::metadata(&out).unwrap().permissions().mode() & 0o7777, 0o600);
         let names: Vec<Fingerprint> = tokens.iter().map(|token| Fingerprint::of(token.as_bytes())).collect();
         assert_eq!(created.fingerprints, names);
-        assert_eq!(created.expires_at, effects::Effects::now(&world).plus(Duration::from_secs(7200)));
+        assert_eq!(created.expires_at, world.now().plus(Duration::from_secs(7200)));
         // The factory's own network, and the label of a token by hand.
         let cidr = world.state.borrow().tokens[0].cidr.clone();
         let label = Label::among(&cidr).unwrap();
@@ -216,7 +217,7 @@ fn a_run_and_an_incident_leave_what_was_minted_by_hand_until_it_is_over() {
         let world = world(&config).await;
         let incident =
             crate::rotate::Ask { now: true, revoke_superseded: true, ..crate::rotate::Ask::default() };
-        let id = RunId::new(effects::Effects::now(&world), 3);
+        let id = RunId::new(world.now(), 3);
         let run = Run::new(&config, &incident, &id, None, fastrand::Rng::with_seed(3));
         let report = run.rotate(&world).await.unwrap();
         assert_eq!(report.class(), None, "{report:?}");

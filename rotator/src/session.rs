@@ -1,6 +1,8 @@
-//! The login that all factories of a run share, and runs of one process with it.
+//! The login that all factories of a run share, and runs of one process with it: those of rotation and those
+//! of the fleet's functions.
 
-use crate::effects::{Effects, Error};
+use crate::effects::Error;
+use imprint_core::error::{Class, Classified as _};
 use imprint_core::retry::Retry;
 use imprint_core::second::Second;
 use imprint_core::token::AccessToken;
@@ -8,6 +10,21 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::Mutex;
+
+/// Who can log in at Conjur: a part of each list of permissions.
+#[expect(async_fn_in_trait, reason = "flows run on one thread and nothing is spawned, so no Send is needed")]
+pub trait LogIn {
+    /// Conjur: the login itself. What it asks of AWS, where it is by role or sealed key, is in
+    /// [`crate::login::Effects`].
+    async fn authenticate(&self) -> Result<AccessToken, Error>;
+    /// The wall clock.
+    fn now(&self) -> Second;
+}
+
+/// Whether a call that may be repeated without harm is worth repeating.
+pub(crate) fn is_transient(error: &Error) -> bool {
+    error.class() == Class::Transient
+}
 
 /// An access token is renewed when less than this is left of it, or a quarter of its life if that is
 /// shorter: a call may wait for its turn and take its time.
@@ -58,7 +75,7 @@ pub(crate) struct Session<'a, E> {
     renewing: Mutex<()>,
 }
 
-impl<'a, E: Effects> Session<'a, E> {
+impl<'a, E: LogIn> Session<'a, E> {
     /// Logs in, unless what is kept is good.
     pub(crate) async fn open(on: &'a E, retry: &'a Retry, kept: &Kept) -> Result<Self, Error> {
         let login = match kept.fresh(on.now()) {
@@ -133,11 +150,11 @@ impl<'a, E: Effects> Session<'a, E> {
 }
 
 /// Logging in changes nothing at Conjur, so it may be repeated.
-async fn log_in(on: &impl Effects, retry: &Retry) -> Result<Login, Error> {
-    retry.run("log in to Conjur", super::is_transient, async || once(on).await).await
+async fn log_in(on: &impl LogIn, retry: &Retry) -> Result<Login, Error> {
+    retry.run("log in to Conjur", is_transient, async || once(on).await).await
 }
 
-async fn once(on: &impl Effects) -> Result<Login, Error> {
+async fn once(on: &impl LogIn) -> Result<Login, Error> {
     let asked = on.now();
     Ok(Login::new(on.authenticate().await?, asked))
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config::Config;
+use crate::effects::Effects as _;
 use crate::world::{Fault, World};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -19,7 +20,7 @@ fn world(life: Option<u64>) -> World {
 
 async fn list(session: &Session<'_, World>) -> Result<(), Error> {
     let call = async |with: &AccessToken| session.on.list_factories(with).await;
-    session.with(session.retry, "list", crate::rotate::is_transient, call).await.map(drop)
+    session.with(session.retry, "list", is_transient, call).await.map(drop)
 }
 
 fn logins(world: &World) -> usize {

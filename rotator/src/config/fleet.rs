@@ -1,0 +1,50 @@
+//! `[fleet]`: who the fleet's functions are at Conjur, and how careful they are.
+
+use super::login_by::{LoginBy, login_by};
+use super::read::login;
+use imprint_core::settings::{Table, duration, number};
+use std::time::Duration;
+
+/// For the functions that remove and pin hosts, and not for rotation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fleet {
+    /// Their own login, and with what; the rotator's when `None`.
+    pub login: Option<(String, LoginBy)>,
+    /// How far two looks must lie apart that both miss an instance, before its host is removed.
+    pub missing_for: Duration,
+    /// The most hosts of one factory that one run removes.
+    pub most_removals: usize,
+}
+
+impl Default for Fleet {
+    fn default() -> Self {
+        Self { login: None, missing_for: Duration::from_secs(10 * 60), most_removals: 50 }
+    }
+}
+
+/// EC2 takes minutes to tell everybody of an instance.
+const SHORTEST_MISSING: Duration = Duration::from_secs(5 * 60);
+
+/// Longer, and hosts of dead instances would live for weeks.
+const LONGEST_MISSING: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+pub(super) fn fleet(section: &mut Table<'_>, region: Option<&str>) -> Option<Fleet> {
+    let usual = Fleet::default();
+    let name = section.or("login", |value| login(value).map(Some), None);
+    let by = login_by(section, name.as_ref().and_then(|name| name.as_deref()), region);
+    let missing_for = section.or("missing_for", duration, usual.missing_for);
+    if missing_for.is_some_and(|span| !(SHORTEST_MISSING..=LONGEST_MISSING).contains(&span)) {
+        section
+            .problem("missing_for", "must be 5m to 7d: EC2 takes minutes to tell everybody of an instance");
+    }
+    let most_removals = section.or("most_removals", number(1..=10_000_u32), 50);
+    let (name, by) = (name?, by?);
+    if name.is_none() && by != LoginBy::default() {
+        section.problem("login", "is missing: it says who logs in that way");
+    }
+    Some(Fleet {
+        login: name.map(|name| (name, by)),
+        missing_for: missing_for?,
+        most_removals: usize::try_from(most_removals?).ok()?,
+    })
+}

@@ -1,0 +1,94 @@
+//! The effects on the real Conjur, EC2, STS and S3.
+
+use super::effects::Effects;
+use super::host::Place;
+use super::memory;
+use crate::config::Config;
+use crate::effects::Error;
+use crate::login;
+use crate::session::LogIn;
+use imprint_core::aws::ec2::{Ec2, Instance};
+use imprint_core::aws::{Aws, Bucket, ETag, Object, Only};
+use imprint_core::caller::Caller;
+use imprint_core::conjur::Conjur;
+use imprint_core::door::{Door, Trust};
+use imprint_core::name::{Branch, HostId, InstanceId, LayerId};
+use imprint_core::second::Second;
+use imprint_core::token::AccessToken;
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The clients of one configuration.
+pub struct Real {
+    config: Config,
+    conjur: Conjur,
+    login: login::Real,
+    aws: Aws,
+    bucket: Bucket,
+    ec2: Ec2,
+}
+
+impl Real {
+    /// The clients of a configuration, with the login of its `[fleet]`. Nothing is sent but what the
+    /// credentials' chain needs.
+    ///
+    /// # Errors
+    /// When a client cannot be made or no region is known.
+    pub async fn new(config: &Config, caller: &Caller) -> Result<Self, Error> {
+        let config = config.clone().of_the_fleet();
+        let trust = config.ca.clone().map_or(Trust::Public, Trust::Only);
+        let door = Door::to(&config.leader_url, &trust)?;
+        let conjur = Conjur::new(door, config.leader_url.clone(), config.account.clone(), caller.clone());
+        let aws = config.aws.client(caller).await?;
+        let login = login::Real::new(&config, conjur.clone(), &aws);
+        let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
+        let ec2 = aws.ec2();
+        Ok(Self { config, conjur, login, aws, bucket, ec2 })
+    }
+}
+
+impl LogIn for Real {
+    async fn authenticate(&self) -> Result<AccessToken, Error> {
+        login::log_in(&self.config, &self.login).await
+    }
+
+    fn now(&self) -> Second {
+        Second::now()
+    }
+}
+
+impl Effects for Real {
+    async fn place(&self) -> Result<Place, Error> {
+        Ok(Place { account_id: self.aws.account().await?, region: self.aws.region().to_owned() })
+    }
+
+    async fn describe(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Error> {
+        let ids = ids.iter().map(InstanceId::to_string).collect();
+        Ok(self.ec2.instances(&[("instance-id", ids)]).await?)
+    }
+
+    async fn fetch(&self, key: &str) -> Result<Object, Error> {
+        Ok(self.bucket.get(key, memory::LARGEST).await?)
+    }
+
+    async fn put(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
+        Ok(self.bucket.put(key, bytes, only).await?)
+    }
+
+    async fn members(&self, with: &AccessToken, layer: &LayerId) -> Result<BTreeSet<HostId>, Error> {
+        Ok(self.conjur.members(with, layer).await?)
+    }
+
+    async fn delete_hosts(&self, with: &AccessToken, branch: &Branch, hosts: &[HostId]) -> Result<(), Error> {
+        Ok(self.conjur.delete_hosts(with, branch, hosts).await?)
+    }
+
+    async fn restrict_hosts(
+        &self,
+        with: &AccessToken,
+        branch: &Branch,
+        hosts: &BTreeMap<HostId, Vec<IpNet>>,
+    ) -> Result<Vec<HostId>, Error> {
+        Ok(self.conjur.restrict_hosts(with, branch, hosts).await?)
+    }
+}
