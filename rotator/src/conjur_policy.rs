@@ -246,21 +246,13 @@ impl Staff {
         let of = |kind: &str, ids: &mut dyn Iterator<Item = &str>| -> Vec<String> {
             ids.filter_map(|id| place.below(id)).map(|id| format!("!{kind} {}", scalar(id))).collect()
         };
-        let (privileges, note) = if config.revoke {
-            (
-                "execute, update",
-                "The rotator mints tokens with execute; with update it revokes and deletes them. Either shows it the \
-                 factory with all its tokens in clear, so nobody else should have any privilege on a factory.",
-            )
-        } else {
-            (
-                "execute",
-                "The rotator mints tokens with execute. It revokes and deletes none, since revoke = false. Any \
-                 privilege shows the factory with all its tokens in clear, so nobody else should have one.",
-            )
-        };
-        let resources = of("host-factory", &mut factories.iter().map(|factory| factory.id.as_str()));
-        permit(out, note, &rotator, privileges, &resources);
+        let (minting, others): (Vec<&Factory>, Vec<&Factory>) =
+            factories.iter().partition(|factory| factory.mint);
+        for (some, mints) in [(minting, true), (others, false)] {
+            let (privileges, note) = on_factories(mints, config.revoke);
+            let resources = of("host-factory", &mut some.iter().map(|factory| factory.id.as_str()));
+            permit(out, note, &rotator, privileges, &resources);
+        }
         let branches: BTreeSet<&str> =
             factories.iter().map(|factory| factory.hosts_branch.as_str()).collect();
         permit(
@@ -281,6 +273,32 @@ impl Staff {
             "read",
             &of("layer", &mut layers),
         );
+    }
+}
+
+/// What the rotator needs on factories, and why.
+const fn on_factories(mints: bool, revokes: bool) -> (&'static str, &'static str) {
+    match (mints, revokes) {
+        (true, true) => (
+            "execute, update",
+            "The rotator mints tokens with execute; with update it revokes and deletes them. Either shows it the \
+             factory with all its tokens in clear, so nobody else should have any privilege on a factory.",
+        ),
+        (true, false) => (
+            "execute",
+            "The rotator mints tokens with execute. It revokes and deletes none, since revoke = false. Any \
+             privilege shows the factory with all its tokens in clear, so nobody else should have one.",
+        ),
+        (false, true) => (
+            "update",
+            "The rotator mints nothing here, since mint = false: with update it sees the tokens, and revokes and \
+             deletes its own. Add execute to use token create or seal.",
+        ),
+        (false, false) => (
+            "read",
+            "The rotator mints nothing here, since mint = false, and revokes nothing, since revoke = false: with \
+             read it sees the tokens. Add execute to use token create or seal.",
+        ),
     }
 }
 

@@ -254,3 +254,26 @@ fn the_layer_and_the_reaper_of_the_configuration() {
         (Class::Config, "the layer other/nodes of app/db lies in another branch")
     );
 }
+
+#[test]
+fn what_the_rotator_may_on_factories_that_it_mints_nothing_for() {
+    let check = |revoke: bool, wanted: [&str; 2]| {
+        let text = format!(
+            "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/imprint/rotator\"\n\
+             deployment = \"1f2e3d4c\"\nrevoke = {revoke}\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
+             [[factory]]\nid = \"app/web\"\nhosts_branch = \"app/hosts\"\n\
+             [[factory]]\nid = \"app/given\"\nhosts_branch = \"app/hosts\"\nmint = false\n"
+        );
+        let config = Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap();
+        let text = policy(&config, &Ask::default()).unwrap();
+        let lines = statements(&text);
+        let of = |factory: &str| {
+            let at =
+                lines.iter().position(|line| line.trim() == format!("- !host-factory {factory}")).unwrap();
+            lines[at - 2].trim()
+        };
+        assert_eq!([of("app/web"), of("app/given")], wanted, "{text}");
+    };
+    check(true, ["privileges: [ execute, update ]", "privileges: [ update ]"]);
+    check(false, ["privileges: [ execute ]", "privileges: [ read ]"]);
+}

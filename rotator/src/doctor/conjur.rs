@@ -185,7 +185,11 @@ async fn privileges(
             "load the host factory's policy, and permit the rotator execute and update on it",
         )
     });
-    checks.push(privilege("execute", "to mint", config, &visible, on, session).await);
+    let minting: Vec<&Factory> = visible.iter().copied().filter(|factory| factory.mint).collect();
+    checks.push(match minting.is_empty() && !visible.is_empty() {
+        true => Check::skipped("execute", "mint = false"),
+        false => privilege("execute", "to mint", config, &minting, on, session).await,
+    });
     checks.push(match config.revoke {
         true => privilege("update", "to revoke", config, &visible, on, session).await,
         false => Check::skipped("update", "revoke = false"),
