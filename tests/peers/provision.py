@@ -51,6 +51,7 @@ def main():
     function.add_argument("--name", default="imprint-rotator")
     function.add_argument("--role", required=True, metavar="ARN")
     function.add_argument("--environment", type=json.loads, default={}, metavar="JSON")
+    function.add_argument("--seconds", default=120, type=int, help="its time-out")
     function.add_argument("program", type=pathlib.Path)
     invoke = commands.add_parser("invoke", help="calls a function and waits")
     invoke.add_argument("--payload", default="{}", metavar="JSON")
@@ -80,7 +81,8 @@ def run(given):
         return cloud.provision(given.bucket, given.account, dict(given.layer), given.context_key)
     if given.command == "function":
         zipped = packed(given.program.read_bytes())
-        return {"function_arn": cloud.function(given.name, given.role, zipped, given.environment)}
+        made = cloud.function(given.name, given.role, zipped, given.environment, given.seconds)
+        return {"function_arn": made}
     if given.command == "invoke":
         return cloud.invoke(given.name, given.payload.encode())
     if given.command == "schedule":
@@ -228,7 +230,7 @@ class Cloud:
         iam.put_role_policy(RoleName=name, PolicyName="imprint", PolicyDocument=document(*statements))
         return made["Arn"]
 
-    def function(self, name, role, zipped, environment):
+    def function(self, name, role, zipped, environment, seconds=120):
         """A Lambda function on the OS-only runtime: the zip holds an executable `bootstrap`."""
         made = self.client("lambda").create_function(
             FunctionName=name,
@@ -238,7 +240,7 @@ class Cloud:
             Code={"ZipFile": zipped},
             Environment={"Variables": environment},
             MemorySize=128,
-            Timeout=120,
+            Timeout=seconds,
             Architectures=["x86_64"],
         )
         return made["FunctionArn"]

@@ -182,6 +182,11 @@ impl Cloud {
     /// Makes a Lambda function of a program, which lies as `bootstrap` in its package: without debug
     /// symbols if it is too large, as Lambda itself would refuse it.
     pub fn function(&self, name: &str, role: &str, program: &Path, environment: &Value) {
+        self.function_of(name, role, program, environment, 120);
+    }
+
+    /// The same with a time-out of so many seconds.
+    pub fn function_of(&self, name: &str, role: &str, program: &Path, environment: &Value, seconds: u32) {
         let mut packed = program.to_owned();
         if std::fs::metadata(program).expect("the program").len() > LARGEST_PROGRAM {
             packed = self.folder.join(name);
@@ -189,6 +194,7 @@ impl Cloud {
         }
         let words = ["function", "--name", name, "--role", role, "--environment", &environment.to_string()];
         let mut words = words.map(str::to_owned).to_vec();
+        words.push(format!("--seconds={seconds}"));
         words.push(packed.display().to_string());
         let _made = self.provision(&words);
     }

@@ -176,6 +176,26 @@ fn one_failure_fails_the_invocation_after_all_else_is_done() {
     assert!(report["error"].as_str().unwrap().contains("/nonexistent/rotator.toml"), "{report}");
 }
 
+/// A mint that cannot be published any more would be an orphan: with too little time none is made.
+#[test]
+fn a_function_with_too_short_a_time_out_mints_nothing_and_says_so() {
+    let Some(peers) = Peers::here() else { return };
+    let site = site();
+    let cloud = Cloud::start(peers, &site);
+    let file = site.folder().join("rotator.toml").display().to_string();
+    let environment = json!({"IMPRINT_ROTATOR_CONFIG": file});
+    cloud.function_of("short", &cloud.role("rotator"), &programs().rotator, &environment, 60);
+    let report = failed(&invoke(&site, &cloud, "short", &json!({})), "transient");
+    assert_eq!(results(&report), [("web/factory", "failed"), ("db/factory", "failed")]);
+    let first = &report["factories"][0];
+    assert!(first["error"].as_str().unwrap().contains("less than 70 s of the run are left"), "{report}");
+    assert!(first["hint"].as_str().unwrap().contains("a longer time-out"), "{report}");
+    assert_eq!(site.stack.conjur.count("mint"), 0);
+    cloud.function_of("longer", &cloud.role("rotator"), &programs().rotator, &environment, 90);
+    let done = invoke(&site, &cloud, "longer", &json!({}));
+    assert_eq!(results(&done.reply), [("web/factory", "rotated"), ("db/factory", "rotated")]);
+}
+
 #[test]
 fn a_run_that_cannot_begin_is_a_metric_too() {
     let Some(peers) = Peers::here() else { return };
