@@ -166,7 +166,8 @@ enum Command {
     ///
     /// An instance is gone when EC2 says terminated, or has not known it in two runs that lie [fleet]
     /// missing_for apart. Only hosts called <hosts_branch>/<account>/<region>/<instance-id> of the AWS account and
-    /// region of this run are looked at, and only in factories that have a layer.
+    /// region of this run are looked at, at most [fleet] most_removals of a factory are removed, and none when EC2
+    /// knows not one of ten or more.
     #[command(verbatim_doc_comment, after_help = more("decommission"), after_long_help = after(
         &[
             ("imprint-rotator decommission", "every 15 minutes, from cron or a timer"),

@@ -11,14 +11,13 @@ mod report;
 mod sweep;
 mod turns;
 
-pub use crate::session::Kept;
 pub use report::{Counts, Done, Offered, Outcome, Report, Swept, hints, worst};
 
 use crate::config::{Config, Factory};
 use crate::effects::{self, Effects};
 use crate::plan::Why;
 use crate::progress;
-use crate::session::{Session, is_transient};
+use crate::session::{Kept, Session, is_transient};
 use futures_util::{StreamExt as _, stream};
 use imprint_core::caller::RunId;
 use imprint_core::error::{Class, Classified};
