@@ -232,12 +232,18 @@ impl<'a> Table<'a> {
 
     /// Every key of this table with its text, for sections whose keys are the operator's to choose.
     pub fn pairs(&mut self) -> BTreeMap<String, String> {
+        self.entries(|_, value| text(value))
+    }
+
+    /// Every key of this table with what `kind` makes of it and its value, for sections whose keys are the
+    /// operator's to choose. What is wrong is noted, and left out.
+    pub fn entries<T>(&mut self, kind: impl Fn(&str, &Value<'_>) -> Read<T>) -> BTreeMap<String, T> {
         self.refused.set(true);
-        let mut pairs = BTreeMap::new();
+        let mut entries = BTreeMap::new();
         for (key, value) in self.values.into_iter().flatten() {
-            match text::<String>(value.get_ref()) {
-                Ok(text) => {
-                    pairs.insert(key.get_ref().to_string(), text);
+            match kind(key.get_ref(), value.get_ref()) {
+                Ok(value) => {
+                    entries.insert(key.get_ref().to_string(), value);
                 }
                 Err(wrongs) => {
                     for wrong in wrongs {
@@ -247,7 +253,7 @@ impl<'a> Table<'a> {
                 }
             }
         }
-        pairs
+        entries
     }
 
     /// Reports what is wrong with the setting `key`, at its line; or at the section's, when the

@@ -14,5 +14,6 @@ mod pin;
 pub mod pins;
 pub mod real;
 pub mod report;
+pub mod rules;
 pub mod run;
 pub mod sweep;

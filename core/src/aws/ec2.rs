@@ -25,6 +25,35 @@ const PAGE: usize = 200;
 /// The most pages that are read: no region has so many instances.
 const MOST_PAGES: usize = 10_000;
 
+/// The most values that a filter takes.
+pub const MOST_VALUES: usize = 200;
+
+/// Which instances to tell of: those of which what `name` says is one of `values`.
+///
+/// EC2 takes `*` and `?` in a value for any text and any character, and `\` makes the next one plain.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Filter {
+    /// EC2's name of it, such as `instance-state-name`.
+    pub name: String,
+    /// 1 to [`MOST_VALUES`].
+    pub values: Vec<String>,
+}
+
+impl Filter {
+    /// Those of these instances that EC2 knows.
+    #[must_use]
+    pub fn ids(ids: &[InstanceId]) -> Self {
+        Self { name: "instance-id".to_owned(), values: ids.iter().map(InstanceId::to_string).collect() }
+    }
+
+    /// Instances in these states.
+    #[must_use]
+    pub fn lives(lives: &[Life]) -> Self {
+        let values = lives.iter().map(|life| life.as_str().to_owned()).collect();
+        Self { name: "instance-state-name".to_owned(), values }
+    }
+}
+
 /// EC2, in one region.
 #[derive(Clone, Debug)]
 pub struct Ec2(Query);
@@ -34,17 +63,16 @@ impl Ec2 {
         Self(query)
     }
 
-    /// `ec2:DescribeInstances`: all instances that every one of these filters takes, page by page. A filter
-    /// is its name and at most 200 values, any of which will do.
+    /// `ec2:DescribeInstances`: all instances that every one of these filters takes, page by page.
     ///
     /// # Errors
     /// See [`Error`]. Pages that were read are worth nothing when a later one fails: half a list would show
     /// living instances as missing.
-    pub async fn instances(&self, filters: &[(&str, Vec<String>)]) -> Result<Vec<Instance>, Error> {
+    pub async fn instances(&self, filters: &[Filter]) -> Result<Vec<Instance>, Error> {
         let operation = "ec2:DescribeInstances";
         let mut parameters = vec![("MaxResults".to_owned(), PAGE.to_string())];
-        for (at, (name, values)) in (1..).zip(filters) {
-            parameters.push((format!("Filter.{at}.Name"), (*name).to_owned()));
+        for (at, Filter { name, values }) in (1..).zip(filters) {
+            parameters.push((format!("Filter.{at}.Name"), name.clone()));
             let values =
                 (1..).zip(values).map(|(n, value)| (format!("Filter.{at}.Value.{n}"), value.clone()));
             parameters.extend(values);

@@ -1,8 +1,12 @@
-//! `[fleet]`: who the fleet's functions are at Conjur, and how careful they are.
+//! `[fleet]`: who the fleet's functions are at Conjur, how careful they are, and by which rules they go.
 
+use super::Factory;
 use super::login_by::{LoginBy, login_by};
-use super::read::login;
-use imprint_core::settings::{Table, duration, number};
+use super::read::{ReadFile, login, or_none};
+use crate::fleet::rules::Rules;
+use imprint_core::error::chain;
+use imprint_core::settings::{Table, duration, number, text};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// For the functions that remove and pin hosts, and not for rotation.
@@ -14,11 +18,18 @@ pub struct Fleet {
     pub missing_for: Duration,
     /// The most hosts of one factory that one run removes.
     pub most_removals: usize,
+    /// Which instances may have what; nobody anything when there are none.
+    pub rules: Rules,
 }
 
 impl Default for Fleet {
     fn default() -> Self {
-        Self { login: None, missing_for: Duration::from_secs(10 * 60), most_removals: 50 }
+        Self {
+            login: None,
+            missing_for: Duration::from_secs(10 * 60),
+            most_removals: 50,
+            rules: Rules::default(),
+        }
     }
 }
 
@@ -46,5 +57,24 @@ pub(super) fn fleet(section: &mut Table<'_>, region: Option<&str>) -> Option<Fle
         login: name.map(|name| (name, by)),
         missing_for: missing_for?,
         most_removals: usize::try_from(most_removals?).ok()?,
+        rules: usual.rules,
     })
+}
+
+/// The rules of `rules_file`, which speak of these factories: `None` for those that are wrong themselves.
+pub(super) fn rules(
+    section: &mut Table<'_>,
+    file: ReadFile<'_>,
+    factories: Option<&[Factory]>,
+) -> Option<Rules> {
+    let rules = or_none(section, "rules_file", |value| {
+        let path: PathBuf = text(value)?;
+        let content = file(&path).map_err(|error| vec![chain(&error)])?;
+        let Some(factories) = factories else { return Ok(Rules::default()) };
+        // Each problem is told with its line there.
+        Rules::parse(&content, factories).map_err(|problems| {
+            problems.0.iter().map(|problem| format!("{}: {problem}", path.display())).collect()
+        })
+    })?;
+    Some(rules.unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
-use super::fleet::fleet;
+use super::fleet::{Fleet, fleet, rules};
 use super::login_by::login_by;
 use super::object::is_no_key_file;
 use super::{Aws, Beside, Config, Error, Factory};
@@ -29,7 +29,7 @@ const MOST_FACTORIES: usize = 2500;
 /// Agents would still be waiting when their units give up.
 const LONGEST_SPREAD: Duration = Duration::from_secs(600);
 
-type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Zeroizing<String>, Error>;
+pub(super) type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Zeroizing<String>, Error>;
 
 pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Result<Config, Problems> {
     settings::read(content, |root| {
@@ -46,7 +46,8 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
         let region = aws.as_ref().and_then(|aws| aws.region.as_deref());
         let login_by = login_by(root, login.as_deref(), region);
         let policy = policy(&mut root.section("policy"));
-        let fleet = fleet(&mut root.section("fleet"), region);
+        let mut section = root.section("fleet");
+        let fleet = fleet(&mut section, region);
         let fleets_way = fleet.as_ref().and_then(|fleet| fleet.login.as_ref()).map(|(_, by)| by);
         let ways = [("api_key_file", login_by.as_ref()), ("fleet.api_key_file", fleets_way)];
         for (setting, way) in ways {
@@ -56,6 +57,8 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
             }
         }
         let factories = factories(root, leader_url.as_ref());
+        let rules = rules(&mut section, file, factories.as_deref());
+        drop(section);
         let config = Config {
             account: account?,
             appliance_url: appliance_url?,
@@ -68,7 +71,7 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
             policy: policy?,
             revoke: revoke?,
             concurrency: usize::try_from(concurrency?).ok()?,
-            fleet: fleet?,
+            fleet: Fleet { rules: rules?, ..fleet? },
             factories: factories?,
         };
         each_binding_fits(root, &config);
@@ -221,7 +224,7 @@ fn network(value: &Value<'_>) -> Read<IpNet> {
 }
 
 /// A setting that may be left out: `Some(None)` then, and `None` when it is wrong.
-fn or_none<T>(
+pub(super) fn or_none<T>(
     table: &mut Table<'_>,
     key: &'static str,
     kind: impl Fn(&Value<'_>) -> Read<T>,

@@ -4,9 +4,9 @@
 use super::host::Place;
 use crate::effects::Error;
 use crate::session::LogIn;
-use imprint_core::aws::ec2::Instance;
+use imprint_core::aws::ec2::{Filter, Instance};
 use imprint_core::aws::{ETag, Object, Only};
-use imprint_core::name::{Branch, HostId, InstanceId, LayerId};
+use imprint_core::name::{Branch, HostId, LayerId};
 use imprint_core::token::AccessToken;
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub trait Effects: LogIn {
     /// `sts:GetCallerIdentity`, which needs no permission: the account that is asked, and the region.
     async fn place(&self) -> Result<Place, Error>;
-    /// `ec2:DescribeInstances`: those of these instances that EC2 knows, by filter.
-    async fn describe(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Error>;
+    /// `ec2:DescribeInstances`: the instances that all of these filters take.
+    async fn describe(&self, filters: &[Filter]) -> Result<Vec<Instance>, Error>;
     /// `s3:GetObject` on `fleet/*`; with `s3:ListBucket`, or an absent object looks forbidden.
     async fn fetch(&self, key: &str) -> Result<Object, Error>;
     /// `s3:PutObject` on `fleet/*`, always under a condition.

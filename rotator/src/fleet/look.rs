@@ -8,12 +8,9 @@ use super::sweep::Missing;
 use crate::config::Factory;
 use crate::effects;
 use imprint_core::aws::Only;
-use imprint_core::aws::ec2::{Instance, Life};
+use imprint_core::aws::ec2::{Filter, Instance, Life, MOST_VALUES};
 use imprint_core::name::{HostId, InstanceId};
 use std::collections::{BTreeMap, BTreeSet};
-
-/// The most values that a filter of EC2 takes.
-const MOST_VALUES: usize = 200;
 
 /// What a look shows.
 pub(super) struct Look {
@@ -63,7 +60,9 @@ impl<E: Effects> Run<'_, E> {
     pub(super) async fn describe(&self, ids: &[InstanceId]) -> Result<BTreeMap<InstanceId, Instance>, Error> {
         let mut known = BTreeMap::new();
         for some in ids.chunks(MOST_VALUES) {
-            let found = self.again("ec2:DescribeInstances", async || self.on.describe(some).await).await?;
+            let filters = [Filter::ids(some)];
+            let found =
+                self.again("ec2:DescribeInstances", async || self.on.describe(&filters).await).await?;
             // What was not asked for is not listened to.
             let found = found.into_iter().filter(|one| some.contains(&one.id));
             known.extend(found.map(|instance| (instance.id.clone(), instance)));

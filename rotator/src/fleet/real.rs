@@ -7,12 +7,12 @@ use crate::config::Config;
 use crate::effects::Error;
 use crate::login;
 use crate::session::LogIn;
-use imprint_core::aws::ec2::{Ec2, Instance};
+use imprint_core::aws::ec2::{Ec2, Filter, Instance};
 use imprint_core::aws::{Aws, Bucket, ETag, Object, Only};
 use imprint_core::caller::Caller;
 use imprint_core::conjur::Conjur;
 use imprint_core::door::{Door, Trust};
-use imprint_core::name::{Branch, HostId, InstanceId, LayerId};
+use imprint_core::name::{Branch, HostId, LayerId};
 use imprint_core::second::Second;
 use imprint_core::token::AccessToken;
 use ipnet::IpNet;
@@ -62,9 +62,8 @@ impl Effects for Real {
         Ok(Place { account_id: self.aws.account().await?, region: self.aws.region().to_owned() })
     }
 
-    async fn describe(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, Error> {
-        let ids = ids.iter().map(InstanceId::to_string).collect();
-        Ok(self.ec2.instances(&[("instance-id", ids)]).await?)
+    async fn describe(&self, filters: &[Filter]) -> Result<Vec<Instance>, Error> {
+        Ok(self.ec2.instances(filters).await?)
     }
 
     async fn fetch(&self, key: &str) -> Result<Object, Error> {

@@ -46,7 +46,9 @@ impl Lab {
     }
 
     fn ids(&self, filters: &[(&str, Vec<String>)]) -> Result<Vec<String>, Error> {
-        let found = block_on(self.ec2("fleet", "eu-west-1").instances(filters))?;
+        let filters = filters.iter().cloned().map(|(name, values)| Filter { name: name.to_owned(), values });
+        let filters: Vec<Filter> = filters.collect();
+        let found = block_on(self.ec2("fleet", "eu-west-1").instances(&filters))?;
         Ok(found.into_iter().map(|instance| instance.id.to_string()).collect())
     }
 }

@@ -6,7 +6,7 @@ use crate::fleet::memory::{Memory, memory_key};
 use crate::fleet::report::{Done, Outcome};
 use crate::fleet::sweep::Why;
 use crate::session::LogIn;
-use imprint_core::aws::ec2::{Instance, Life};
+use imprint_core::aws::ec2::{Filter, Instance, Life};
 use imprint_core::aws::{self, ETag, Object, Only};
 use imprint_core::conjur;
 use imprint_core::name::{Branch, LayerId};
@@ -168,10 +168,20 @@ impl Effects for World {
         self.call("sts:GetCallerIdentity", || Ok(place))
     }
 
-    async fn describe(&self, ids: &[InstanceId]) -> Result<Vec<Instance>, effects::Error> {
+    async fn describe(&self, filters: &[Filter]) -> Result<Vec<Instance>, effects::Error> {
         self.call("ec2:DescribeInstances", || {
-            let known = self.instances.borrow();
-            Ok(ids.iter().filter_map(|id| known.get(id).cloned()).collect())
+            let takes = |instance: &Instance| {
+                filters.iter().all(|filter| {
+                    let what = match filter.name.as_str() {
+                        "instance-id" => Some(instance.id.as_str()),
+                        "instance-state-name" => Some(instance.life.as_str()),
+                        "image-id" => instance.ami.as_deref(),
+                        other => panic!("{other}"),
+                    };
+                    what.is_some_and(|what| filter.values.iter().any(|value| value == what))
+                })
+            };
+            Ok(self.instances.borrow().values().filter(|one| takes(one)).cloned().collect())
         })
     }
 
