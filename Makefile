@@ -49,7 +49,7 @@ test-root: cc ## the tests that need root or namespaces; builds as you, runs wit
 	bash tests/root/run.sh
 
 .PHONY: check
-check: cc deny ruff tidy ## formatting, lints, documentation links, dependencies, tidiness, man pages
+check: cc deny ruff tidy units ## formatting, lints, documentation links, dependencies, tidiness, man pages, units
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
@@ -116,3 +116,8 @@ tidy:
 	@$(need) python
 	@python3 tests/tidy.py
 	@python3 docs/flows.py --check
+
+.PHONY: units
+units: ## the systemd units and what lies beside them, by systemd's own tools
+	@$(need) python systemd
+	python3 -m unittest discover --start-directory tests/units

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that what the build and the tests call is there: need.sh cc | cxx | curl | jq | python |
-# strace | e2fsprogs | util-linux | man | zsh | fish ...
+# strace | systemd | e2fsprogs | util-linux | man | zsh | fish ...
 #
 # On Debian and its kin it installs the missing packages when it may (root, or sudo that asks
 # for nothing). Elsewhere, or when it may not, it prints the exact command and fails.
@@ -39,13 +39,14 @@ for need in "$@"; do
     curl | fish | jq | strace | zsh) command -v "$need" >/dev/null || lacks "$need" "$need" ;;
     e2fsprogs) has mkfs.ext4 chattr || lacks "chattr and mkfs.ext4" e2fsprogs ;;
     man) has man groff || lacks man man-db groff-base ;;
+    systemd) has systemd-analyze systemd-sysusers journalctl || lacks "systemd's tools" systemd ;;
     util-linux) has unshare setpriv mount || lacks "unshare and setpriv" util-linux mount ;;
     python)
         python_works python3 || python_works /usr/bin/python3 \
             || lacks "Python 3.11 with venv" python3 python3-venv
         ;;
     *)
-        echo "need.sh: unknown need '$need' (cc, cxx, curl, fish, jq, man, python, strace, e2fsprogs, util-linux, zsh)" >&2
+        echo "need.sh: unknown need '$need' (cc, cxx, curl, fish, jq, man, python, strace, systemd, e2fsprogs, util-linux, zsh)" >&2
         exit 64
         ;;
     esac

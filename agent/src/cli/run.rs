@@ -115,7 +115,7 @@ fn enroll(
         return Ok(());
     }
     let story = enroll::enroll(&config, wishes, &real, &store::Real);
-    let end = block_on(notify::while_running(story))?.map_err(|e| fail(&e))?;
+    let end = block_on(story)?.map_err(|e| fail(&e))?;
     let said = enrolled(&config, &end);
     notify::ready(&said);
     say(&said);
@@ -235,6 +235,7 @@ fn verify(
     Ok(())
 }
 
+/// Runs a story to its end. Whichever it is, systemd leaves it the time that its own deadline gives it.
 fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
     // It fails only where the kernel gives no event queue.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
@@ -242,7 +243,7 @@ fn block_on<T>(story: impl Future<Output = T>) -> Result<T, Class> {
         log::error!(target: "imprint::failure", MESSAGE_ID = event::FAILED; "the runtime cannot be started: {error}");
         Class::Bug
     })?;
-    let end = runtime.block_on(story);
+    let end = runtime.block_on(notify::while_running(story));
     // A name that is still being looked up is not waited for.
     runtime.shutdown_background();
     Ok(end)

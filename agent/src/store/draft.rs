@@ -64,7 +64,11 @@ impl<'a, D: Disk> Draft<'a, D> {
         disk.drop_acl(file).map_err(place.call("cannot drop the access list of"))?;
         // In a setgid directory the file would else get the directory's group.
         let group = target.group.unwrap_or_else(|| rustix::process::getegid().as_raw());
-        disk.set_owner(file, target.owner, Some(group)).map_err(place.call("cannot set the owner of"))?;
+        // An owner that is right already needs no right to set one: a sandbox takes that away.
+        let has = disk.look(file).map_err(place.call("cannot look at"))?;
+        if has.st_gid != group || target.owner.is_some_and(|owner| owner != has.st_uid) {
+            disk.set_owner(file, target.owner, Some(group)).map_err(place.call("cannot set the owner of"))?;
+        }
         if let Some(label) = label(place, target) {
             // A label that is right already needs no right to set one.
             let has = disk.label(place.dir(), &self.name).map_err(place.call("cannot look at"))?;

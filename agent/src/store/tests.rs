@@ -16,6 +16,8 @@ pub struct Faulty {
     pub for_good: bool,
     /// It can neither exchange two names nor promise space.
     pub is_simple: bool,
+    /// A sandbox without fchown(2) lies around the process.
+    pub is_sandboxed: bool,
     pub errno: Errno,
     pub calls: Cell<usize>,
     /// What every file that is there shall have.
@@ -43,6 +45,7 @@ impl Faulty {
             fails_at,
             for_good: false,
             is_simple: false,
+            is_sandboxed: false,
             errno,
             calls: Cell::new(0),
             attributes: StatxAttributes::empty(),
@@ -100,7 +103,7 @@ impl Disk for Faulty {
         self.call(|| if self.is_simple { Err(Errno::INVAL) } else { Real.exchange(dir, one, other) })
     }
     fn set_owner(&self, file: &OwnedFd, owner: Option<u32>, group: Option<u32>) -> rustix::io::Result<()> {
-        self.call(|| Real.set_owner(file, owner, group))
+        self.call(|| if self.is_sandboxed { Err(Errno::PERM) } else { Real.set_owner(file, owner, group) })
     }
     fn set_mode(&self, file: &OwnedFd, mode: u32) -> rustix::io::Result<()> {
         self.call(|| Real.set_mode(file, mode))

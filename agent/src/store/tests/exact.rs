@@ -217,3 +217,19 @@ fn only_our_own_group_may_write_in_the_directory() {
         assert_eq!(std::fs::metadata(dir.path().join("file")).unwrap().gid(), 51);
     }
 }
+
+#[test]
+fn an_owner_that_is_right_needs_no_right_to_set_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Faulty { is_sandboxed: true, ..Faulty::at(0, Errno::IO) };
+    let (own, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let check = |owner: Option<u32>, group: Option<u32>, good: bool| {
+        let end = put(&disk, &Target { owner, group, ..target(dir.path(), 0o640) }, b"x");
+        assert_eq!(end.is_ok(), good, "{owner:?} {group:?}: {end:?}");
+    };
+    check(None, None, true);
+    check(Some(own), Some(group), true);
+    check(Some(own), None, true);
+    check(None, Some(group + 1), false);
+    check(Some(own + 1), None, false);
+}
