@@ -100,3 +100,21 @@ fn the_shells_parse_their_completions() {
     }
     assert!(tried >= 2, "not even bash was tried");
 }
+
+#[test]
+fn every_folder_that_something_is_made_in_is_looked_through_and_no_other() {
+    let (folder, made) = written();
+    for path in made.keys() {
+        let first = path.iter().next().unwrap().to_str().unwrap();
+        assert!(MADE_WHOLLY.contains(&first), "{}", path.display());
+    }
+    let put = |below: &str| {
+        let path = folder.path().join(below);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
+    };
+    put("doc/imprint/README");
+    check(folder.path(), &made).unwrap();
+    put("man/man8/old.8");
+    assert!(check(folder.path(), &made).unwrap_err().contains("man/man8/old.8 is made from nothing"));
+}
