@@ -131,12 +131,16 @@ fn endpoint(service: &str, region: &str, [fips, dual_stack]: [bool; 2]) -> Strin
         (region, false) if region.starts_with("cn-") => "amazonaws.com.cn",
         (region, true) if region.starts_with("cn-") => "api.amazonwebservices.com.cn",
         (region, _) if region.starts_with("us-isob-") => "sc2s.sgov.gov",
+        (region, _) if region.starts_with("us-isof-") => "csp.hci.ic.gov",
         (region, _) if region.starts_with("us-iso-") => "c2s.ic.gov",
+        (region, _) if region.starts_with("eu-isoe-") => "cloud.adc-e.uk",
         (region, _) if region.starts_with("eusc-") => "amazonaws.eu",
         (_, false) => "amazonaws.com",
         (_, true) => "api.aws",
     };
-    let fips = if fips { "-fips" } else { "" };
+    // In GovCloud the usual endpoint is the one of FIPS, and there is no other.
+    let is_fips_already = region.starts_with("us-gov-") && !dual_stack;
+    let fips = if fips && !is_fips_already { "-fips" } else { "" };
     format!("https://{service}{fips}.{region}.{suffix}")
 }
 
@@ -160,12 +164,17 @@ mod tests {
             assert_eq!(endpoint(service, region, variants), format!("https://{wanted}"));
         };
         check("ec2", "eu-west-1", [false, false], "ec2.eu-west-1.amazonaws.com");
-        check("ec2", "us-gov-west-1", [true, false], "ec2-fips.us-gov-west-1.amazonaws.com");
+        check("ec2", "us-east-1", [true, false], "ec2-fips.us-east-1.amazonaws.com");
+        check("ec2", "us-gov-west-1", [true, false], "ec2.us-gov-west-1.amazonaws.com");
+        check("sts", "us-gov-east-1", [true, false], "sts.us-gov-east-1.amazonaws.com");
+        check("ec2", "us-gov-west-1", [true, true], "ec2-fips.us-gov-west-1.api.aws");
         check("sts", "eu-west-1", [false, true], "sts.eu-west-1.api.aws");
         check("ec2", "cn-north-1", [false, false], "ec2.cn-north-1.amazonaws.com.cn");
         check("ec2", "cn-north-1", [false, true], "ec2.cn-north-1.api.amazonwebservices.com.cn");
         check("ec2", "us-iso-east-1", [false, false], "ec2.us-iso-east-1.c2s.ic.gov");
         check("ec2", "us-isob-east-1", [false, false], "ec2.us-isob-east-1.sc2s.sgov.gov");
+        check("ec2", "us-isof-south-1", [false, false], "ec2.us-isof-south-1.csp.hci.ic.gov");
+        check("ec2", "eu-isoe-west-1", [false, false], "ec2.eu-isoe-west-1.cloud.adc-e.uk");
         check("ec2", "eusc-de-east-1", [false, false], "ec2.eusc-de-east-1.amazonaws.eu");
     }
 

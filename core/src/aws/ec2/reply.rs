@@ -3,7 +3,8 @@
 use super::{Instance, Life};
 use crate::name::InstanceId;
 use crate::second::Second;
-use quick_xml::de;
+use quick_xml::events::Event;
+use quick_xml::{Reader, de};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -46,7 +47,7 @@ pub fn instances(body: &[u8]) -> Result<Page, Error> {
         return Err(Error::TooLarge(body.len()));
     }
     let text = std::str::from_utf8(body).map_err(|_| Error::Form)?;
-    if !text.contains("<DescribeInstancesResponse") {
+    if root(text).as_deref() != Some("DescribeInstancesResponse") {
         return Err(Error::Form);
     }
     let described: Described = de::from_str(text).map_err(|_| Error::Form)?;
@@ -78,6 +79,27 @@ pub fn account(body: &[u8]) -> Result<String, Error> {
     let answer: Answer = de::from_str(text).map_err(|_| Error::Form)?;
     let account = answer.result.account;
     if is_account(&account) { Ok(account) } else { Err(Error::Form) }
+}
+
+/// The name of a document's outermost element: serde takes any.
+fn root(text: &str) -> Option<String> {
+    let mut reader = Reader::from_str(text);
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(tag) | Event::Empty(tag) => {
+                return String::from_utf8(tag.name().as_ref().to_vec()).ok();
+            }
+            Event::Decl(_) | Event::Comment(_) | Event::Text(_) => {}
+            Event::CData(_)
+            | Event::DocType(_)
+            | Event::End(_)
+            | Event::Eof
+            | Event::GeneralRef(_)
+            | Event::PI(_) => {
+                return None;
+            }
+        }
+    }
 }
 
 fn is_account(text: &str) -> bool {
@@ -126,14 +148,16 @@ fn instance(owner: &str, row: Row) -> Result<Instance, Error> {
 
 #[derive(Deserialize)]
 struct Described {
-    #[serde(rename = "reservationSet", default)]
+    // EC2 writes an empty one where there is nobody. An answer without it tells nothing of anybody.
+    #[serde(rename = "reservationSet")]
     reservations: Set<Reservation>,
     #[serde(rename = "nextToken")]
     next: Option<String>,
 }
 
-/// EC2's lists: `<item>`s in an element of the list's name.
+/// EC2's lists: `<item>`s in an element of the list's name, and nothing else, or it might be what we do not see.
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Set<T> {
     #[serde(default = "Vec::new")]
     item: Vec<T>,
@@ -149,7 +173,7 @@ impl<T> Default for Set<T> {
 struct Reservation {
     #[serde(rename = "ownerId")]
     owner: String,
-    #[serde(rename = "instancesSet", default)]
+    #[serde(rename = "instancesSet")]
     instances: Set<Row>,
 }
 

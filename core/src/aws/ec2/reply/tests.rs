@@ -79,9 +79,41 @@ fn what_little_a_terminated_one_has() {
     let [gone] = page.instances.as_slice() else { panic!("{page:?}") };
     assert_eq!((gone.life, gone.attached_at, page.next), (Life::Terminated, None, None));
     assert!(gone.addresses.is_empty() && gone.tags.is_empty());
-    for nobody in ["<reservationSet/>", ""] {
+    for nobody in ["<reservationSet/>", "<reservationSet>\n  </reservationSet>"] {
         assert_eq!(read(nobody).unwrap(), Page { instances: Vec::new(), next: None });
     }
+}
+
+/// Who is not in an answer may lose a host: what tells of nobody must say so.
+#[test]
+fn what_does_not_say_that_nobody_is_there_is_no_answer() {
+    for silent in [
+        "",
+        "<nextToken/>",
+        "<reservations/>",
+        "<reservationSet/><reservationSet/>",
+        "<reservationSet><Item/></reservationSet>",
+        "<reservationSet>busy</reservationSet>",
+        "<reservationSet><item><ownerId>123456789012</ownerId></item></reservationSet>",
+    ] {
+        assert_eq!(read(silent), Err(Error::Form), "{silent}");
+    }
+    let body = "<reservationSet/>";
+    for other in [
+        format!("<Response>{body}<!-- <DescribeInstancesResponse --></Response>"),
+        format!("<x><DescribeInstancesResponse>{body}</DescribeInstancesResponse>{body}</x>"),
+        format!("<DescribeInstancesResponses>{body}</DescribeInstancesResponses>"),
+    ] {
+        assert_eq!(instances(other.as_bytes()), Err(Error::Form), "{other}");
+    }
+}
+
+#[test]
+fn one_that_nests_without_end_is_refused_and_harms_nobody() {
+    let deep = "<a>".repeat(1_000_000);
+    assert_eq!(read(&deep), Err(Error::Form));
+    let closed = format!("{deep}{}<reservationSet/>", "</a>".repeat(1_000_000));
+    assert_eq!(read(&closed).unwrap().instances, []);
 }
 
 #[test]
