@@ -135,6 +135,17 @@ impl Aws {
         Bucket::new(self.s3.clone(), self.clock.clone(), name, owner)
     }
 
+    /// The same for objects of at most so many bytes, where that is more than a megabyte.
+    #[must_use]
+    pub fn bucket_reading(&self, name: &str, owner: Option<&str>, most: usize) -> Bucket {
+        let [way, _] = &self.ways;
+        // An answer has a little more than its object.
+        let way = way.another().reading(most.saturating_add(connector::LARGEST));
+        let s3 = aws_sdk_s3::config::Builder::from(&self.config).http_client(way);
+        let s3 = s3.credentials_provider(self.keys.clone()).build();
+        Bucket::new(aws_sdk_s3::Client::from_conf(s3), self.clock.clone(), name, owner)
+    }
+
     /// KMS.
     #[must_use]
     pub fn kms(&self) -> Kms {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// The most that any answer may have, in bytes: the SDK reads errors and KMS's answers whole, and an
 /// object has a cap of its own, of a megabyte for the largest.
-const LARGEST: usize = 1024 * 1024 + 64 * 1024;
+pub(super) const LARGEST: usize = 1024 * 1024 + 64 * 1024;
 
 /// The longest that a connection to this machine itself may take.
 const CONNECT: Duration = Duration::from_secs(1);

@@ -42,7 +42,8 @@ impl Bucket {
         Self { client, clock, name: name.to_owned(), owner: owner.map(str::to_owned) }
     }
 
-    /// `s3:GetObject`: a whole object of at most `most` bytes, which are a megabyte at most.
+    /// `s3:GetObject`: a whole object of at most `most` bytes, which are a megabyte at most but in a bucket of
+    /// [`super::Aws::bucket_reading`].
     ///
     /// # Errors
     /// See [`Error`]; [`Error::is_absent`] when there is none, or the role may not know.

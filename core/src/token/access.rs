@@ -1,5 +1,6 @@
 //! [`AccessToken`]: what a login gives, and how long it is good.
 
+use crate::second::Second;
 use base64::Engine as _;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -43,15 +44,25 @@ impl AccessToken {
     /// payload does not tell: nobody but Conjur has to understand it.
     #[must_use]
     pub fn lifetime(&self) -> Option<Duration> {
+        let Claims { iat, exp } = self.claims()?;
+        let issued_at = iat?;
+        let Some(expires_at) = exp else { return Some(USUAL) };
+        let seconds = u64::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
+        Some(Duration::from_secs(seconds).min(LONGEST))
+    }
+
+    /// When it was issued, by Conjur's clock: `iat` of its payload. `None` when that does not tell.
+    #[must_use]
+    pub fn issued_at(&self) -> Option<Second> {
+        self.claims()?.iat.filter(|at| *at >= 0).map(Second::from_unix)
+    }
+
+    fn claims(&self) -> Option<Claims> {
         let Envelope { payload } = serde_json::from_slice(&self.0).ok()?;
         if payload.len() > LARGEST_PAYLOAD {
             return None;
         }
-        let claims: Claims = serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()?;
-        let issued_at = claims.iat?;
-        let Some(expires_at) = claims.exp else { return Some(USUAL) };
-        let seconds = u64::try_from(expires_at.saturating_sub(issued_at)).unwrap_or(0);
-        Some(Duration::from_secs(seconds).min(LONGEST))
+        serde_json::from_slice(&BASE64.decode(payload).ok()?).ok()
     }
 }
 
@@ -106,6 +117,20 @@ mod tests {
         check("", None);
         check("\u{0}", None);
         check(&"[".repeat(4000), None);
+    }
+
+    #[test]
+    fn when_it_was_issued() {
+        let check = |claims: &str, want: Option<i64>| {
+            let json = format!(r#"{{"payload":"{}"}}"#, PADDED.encode(claims));
+            assert_eq!(token(json).issued_at().map(Second::unix), want, "{claims}");
+        };
+        check(r#"{"iat":1800000000,"sub":"host/x","exp":1800000480}"#, Some(1_800_000_000));
+        check(r#"{"iat":1800000000}"#, Some(1_800_000_000));
+        check(r#"{"iat":0}"#, Some(0));
+        for bad in [r#"{"exp":1}"#, r#"{"iat":"1"}"#, r#"{"iat":-1}"#, r#"{"iat":1e300}"#, "[]", ""] {
+            check(bad, None);
+        }
     }
 
     #[test]
