@@ -41,13 +41,16 @@ struct Login {
     /// From when on it is renewed, by the clock of this machine; `None` when it does not tell, and is then
     /// used by one run, until Conjur says 401.
     stale_from: Option<Second>,
+    /// Conjur's time and this machine's in the same moment, as near as one request tells; `None` when it does not.
+    clocks: Option<(Second, Second)>,
 }
 
 impl Login {
     /// Conjur issued it after `asked`; a life by its clock is as long by ours.
     fn new(token: AccessToken, asked: Second) -> Self {
         let stale_from = token.lifetime().map(|life| asked.plus(life - MARGIN.min(life / 4)));
-        Self { token: Rc::new(token), stale_from }
+        let clocks = token.issued_at().map(|conjurs| (conjurs, asked));
+        Self { token: Rc::new(token), stale_from, clocks }
     }
 
     fn is_stale(&self, now: Second) -> bool {
@@ -105,6 +108,18 @@ impl<'a, E: LogIn> Session<'a, E> {
                 retry.run(what, &again, async || call(&self.token()).await).await
             }
             ended => ended,
+        }
+    }
+
+    /// The time by Conjur's clock: the same for all who look after a fleet, wherever they run. This machine's
+    /// where Conjur does not tell its own.
+    pub(crate) fn now_at_conjur(&self) -> Second {
+        let now = self.on.now();
+        match self.login.borrow().clocks {
+            Some((conjurs, ours)) if ours <= now => conjurs.plus(now.since(ours)),
+            // Set back since the login.
+            Some((conjurs, _)) => conjurs,
+            None => now,
         }
     }
 

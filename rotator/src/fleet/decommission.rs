@@ -32,7 +32,7 @@ impl<E: Effects> Run<'_, E> {
         };
         let lives_now = look.lives();
         let facts = Facts { hosts: &look.hosts, lives: &lives_now, missing: &look.memory.missing, limits };
-        let mut decided = sweep(&facts, self.on.now());
+        let mut decided = sweep(&facts, self.now());
         if decided.unlikely {
             return Err(Error::Unlikely { factory: factory.id.clone(), hosts: look.hosts.len() });
         }
@@ -47,19 +47,17 @@ impl<E: Effects> Run<'_, E> {
         if self.ask.dry_run {
             return Ok(decided);
         }
-        let removed = self.remove(factory, &decided).await;
-        let memory = self.after(&look, &decided, removed.as_ref().ok());
+        let (removed, end) = self.remove(factory, &decided).await;
+        let memory = after(&look, &decided, &removed);
         // What was missing is remembered although a removal failed.
         let remembered = self.remember(factory, &look, &memory, notes).await;
-        for (Host { id, instance }, why) in &decided.gone {
-            if removed.as_ref().is_ok_and(|removed| removed.contains(id)) {
-                let (event, factory, why) = ("host removed", factory.id.as_str(), why.to_string());
-                let why = why.as_str();
-                let (host, instance) = (id.as_str(), instance.as_str());
-                log::info!(event, factory, host, instance, why; "{factory}: {host} is removed: {why}");
-            }
+        for (Host { id, instance }, why) in decided.gone.iter().filter(|(host, _)| removed.contains(&host.id))
+        {
+            let (event, factory, why) = ("host removed", factory.id.as_str(), why.to_string());
+            let (host, instance, why) = (id.as_str(), instance.as_str(), why.as_str());
+            log::info!(event, factory, host, instance, why; "{factory}: {host} is removed: {why}");
         }
-        let removed = removed?;
+        end?;
         remembered?;
         let left: Vec<HostId> =
             decided.gone.iter().map(|(host, _)| host.id.clone()).filter(|id| !removed.contains(id)).collect();
@@ -70,29 +68,37 @@ impl<E: Effects> Run<'_, E> {
         }
     }
 
-    /// Deletes, then lists once more: the hosts that are gone now.
-    async fn remove(&self, factory: &Factory, decided: &Sweep) -> Result<BTreeSet<HostId>, Error> {
+    /// Deletes, then lists once more: the hosts that are gone now, and how it ended. Some may be gone although it
+    /// failed.
+    async fn remove(&self, factory: &Factory, decided: &Sweep) -> (BTreeSet<HostId>, Result<(), Error>) {
         let gone: Vec<HostId> = decided.gone.iter().map(|(host, _)| host.id.clone()).collect();
         if gone.is_empty() {
-            return Ok(BTreeSet::new());
+            return (BTreeSet::new(), Ok(()));
         }
+        let mut end = Ok(());
         for some in gone.chunks(MOST_STATEMENTS) {
             let branch = &factory.hosts_branch;
             // Deleting what is deleted is well.
-            self.with("delete hosts", async |with| self.on.delete_hosts(with, branch, some).await).await?;
+            let deleted =
+                self.with("delete hosts", async |with| self.on.delete_hosts(with, branch, some).await);
+            end = deleted.await.map_err(Error::from);
+            if end.is_err() {
+                break;
+            }
         }
-        let left = self.members(factory).await?;
-        Ok(gone.into_iter().filter(|id| !left.contains(id)).collect())
+        match self.members(factory).await {
+            Ok(left) => (gone.into_iter().filter(|id| !left.contains(id)).collect(), end),
+            Err(error) => (BTreeSet::new(), end.and(Err(error))),
+        }
     }
+}
 
-    fn after(&self, look: &Look, decided: &Sweep, removed: Option<&BTreeSet<HostId>>) -> Memory {
-        let still = |id: &HostId| removed.is_none_or(|removed| !removed.contains(id));
-        let mut memory =
-            Memory { missing: look.missing(decided.missing.clone()), pinned: look.memory.pinned.clone() };
-        memory.missing.retain(|id, _| still(id));
-        memory.pinned.retain(|id, _| look.all.contains(id) && still(id));
-        memory
-    }
+fn after(look: &Look, decided: &Sweep, removed: &BTreeSet<HostId>) -> Memory {
+    let mut memory =
+        Memory { missing: look.missing(decided.missing.clone()), pinned: look.memory.pinned.clone() };
+    memory.missing.retain(|id, _| !removed.contains(id));
+    memory.pinned.retain(|id, _| look.all.contains(id) && !removed.contains(id));
+    memory
 }
 
 impl std::fmt::Display for Why {

@@ -63,9 +63,16 @@ impl<E: Effects> Run<'_, E> {
             let filters = [Filter::ids(some)];
             let found =
                 self.again("ec2:DescribeInstances", async || self.on.describe(&filters).await).await?;
-            // What was not asked for is not listened to.
-            let found = found.into_iter().filter(|one| some.contains(&one.id));
-            known.extend(found.map(|instance| (instance.id.clone(), instance)));
+            for instance in found {
+                if instance.account_id != self.place.account_id {
+                    // Whom this EC2 does not know may live all the same.
+                    return Err(Error::OtherAccount { asked: self.place.account_id.clone() });
+                }
+                // What was not asked for is not listened to.
+                if some.contains(&instance.id) {
+                    let _none = known.insert(instance.id.clone(), instance);
+                }
+            }
         }
         Ok(known)
     }
@@ -114,6 +121,19 @@ impl Look {
     /// The life of each instance that EC2 knows.
     pub(super) fn lives(&self) -> BTreeMap<InstanceId, Life> {
         lives(&self.instances)
+    }
+
+    /// What was remembered of hosts that still are there, but for those whose instance EC2 knows.
+    pub(super) fn still_missing(&self) -> Missing {
+        let seen: BTreeSet<&HostId> = self
+            .hosts
+            .iter()
+            .filter(|host| self.instances.contains_key(&host.instance))
+            .map(|host| &host.id)
+            .collect();
+        let mut missing = self.memory.missing.clone();
+        missing.retain(|id, _| self.all.contains(id) && !seen.contains(id));
+        missing
     }
 
     /// What was remembered of hosts that still are there and were not judged now, and `judged` beside it.

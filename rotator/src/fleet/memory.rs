@@ -11,14 +11,23 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The largest object that is looked at, in bytes: some 40,000 hosts, all of them pinned.
+/// The largest object that is looked at, in bytes: some 60,000 hosts, all of them pinned.
 pub const LARGEST: usize = 8 * 1024 * 1024;
 
 /// The format version that is written, and the only one that is read.
 const VERSION: u32 = 1;
 
-/// Which networks each host was last tied to.
-pub type Pinned = BTreeMap<HostId, Vec<IpNet>>;
+/// Which networks each host was last tied to, and when.
+pub type Pinned = BTreeMap<HostId, Pin>;
+
+/// What a host was tied to.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Pin {
+    /// The networks.
+    pub to: Vec<IpNet>,
+    /// When Conjur took it.
+    pub at: Second,
+}
 
 /// What is known from earlier looks at one factory's hosts.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -59,7 +68,14 @@ pub fn memory_key(account: &Account, factory: &FactoryId) -> String {
 struct Wire {
     version: u32,
     missing: BTreeMap<String, String>,
-    pinned: BTreeMap<String, Vec<String>>,
+    pinned: BTreeMap<String, WirePin>,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct WirePin {
+    to: Vec<String>,
+    at: String,
 }
 
 impl Memory {
@@ -82,9 +98,10 @@ impl Memory {
         for (id, since) in &wire.missing {
             memory.missing.insert(host(id)?, since.parse::<Second>().map_err(|_| bad(since))?);
         }
-        for (id, networks) in &wire.pinned {
-            let networks = networks.iter().map(|net| net.parse::<IpNet>().map_err(|_| bad(net)));
-            memory.pinned.insert(host(id)?, networks.collect::<Result<_, _>>()?);
+        for (id, WirePin { to, at }) in &wire.pinned {
+            let to = to.iter().map(|net| net.parse::<IpNet>().map_err(|_| bad(net)));
+            let (to, at) = (to.collect::<Result<_, _>>()?, at.parse().map_err(|_| bad(at))?);
+            memory.pinned.insert(host(id)?, Pin { to, at });
         }
         Ok(memory)
     }
@@ -92,14 +109,14 @@ impl Memory {
     /// As an object of S3.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
+        let pin = |(id, Pin { to, at }): (&HostId, &Pin)| {
+            let to = to.iter().map(IpNet::to_string).collect();
+            (id.to_string(), WirePin { to, at: at.to_string() })
+        };
         let wire = Wire {
             version: VERSION,
             missing: self.missing.iter().map(|(id, since)| (id.to_string(), since.to_string())).collect(),
-            pinned: self
-                .pinned
-                .iter()
-                .map(|(id, networks)| (id.to_string(), networks.iter().map(IpNet::to_string).collect()))
-                .collect(),
+            pinned: self.pinned.iter().map(pin).collect(),
         };
         // Maps of texts always serialize.
         serde_json::to_vec(&wire).unwrap_or_default()
@@ -111,7 +128,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const GOOD: &str = r#"{"version":1,"missing":{"app/hosts/1/eu/i-1":"2026-11-22T08:00:00Z"},"pinned":{"app/hosts/1/eu/i-2":["10.0.0.5/32"]}}"#;
+    const GOOD: &str = r#"{"version":1,"missing":{"app/hosts/1/eu/i-1":"2026-11-22T08:00:00Z"},"pinned":{"app/hosts/1/eu/i-2":{"to":["10.0.0.5/32"],"at":"2026-11-22T09:00:00Z"}}}"#;
 
     #[test]
     fn what_is_taken_and_what_is_not() {
@@ -124,7 +141,9 @@ mod tests {
         };
         check("\"version\":1", "\"version\":2", "\"2\" is none");
         check("\"version\":1,", "", "line 1");
-        check("}}", "},\"more\":1}", "line 1");
+        check("}}}", "}},\"more\":1}", "line 1");
+        check("00Z\"}", "00Z\",\"by\":1}", "line 1");
+        check("2026-11-22T09:00:00Z", "then", "\"then\" is none");
         check("app/hosts/1/eu/i-1", "app hosts", "\"app hosts\" is none");
         check("2026-11-22T08:00:00Z", "soon", "\"soon\" is none");
         check("10.0.0.5/32", "10.0.0.5/64", "\"10.0.0.5/64\" is none");
@@ -139,10 +158,13 @@ mod tests {
         fn what_is_written_is_read(
             missing in proptest::collection::btree_map("[a-z]{1,8}/i-[0-9a-f]{1,17}", 0_i64..5_000_000_000, 0..5),
             pinned in proptest::collection::btree_map("[a-z]{1,8}/i-[0-9a-f]{1,17}", any::<[u8; 4]>(), 0..5),
+            at in 0_i64..5_000_000_000,
         ) {
+            let at = Second::from_unix(at);
+            let pin = |ip: [u8; 4]| Pin { to: vec![IpNet::from(std::net::IpAddr::from(ip))], at };
             let memory = Memory {
                 missing: missing.iter().map(|(id, at)| (id.parse().unwrap(), Second::from_unix(*at))).collect(),
-                pinned: pinned.iter().map(|(id, ip)| (id.parse().unwrap(), vec![IpNet::from(std::net::IpAddr::from(*ip))])).collect(),
+                pinned: pinned.iter().map(|(id, ip)| (id.parse().unwrap(), pin(*ip))).collect(),
             };
             prop_assert_eq!(Memory::parse(&memory.to_bytes()), Ok(memory));
         }

@@ -41,7 +41,7 @@ impl Real {
         let conjur = Conjur::new(door, config.leader_url.clone(), config.account.clone(), caller.clone());
         let aws = config.aws.client(caller).await?;
         let login = login::Real::new(&config, conjur.clone(), &aws);
-        let bucket = aws.bucket(&config.aws.bucket, Some(&config.aws.bucket_owner));
+        let bucket = aws.bucket_reading(&config.aws.bucket, Some(&config.aws.bucket_owner), memory::LARGEST);
         let ec2 = aws.ec2();
         Ok(Self { config, conjur, login, aws, bucket, ec2 })
     }

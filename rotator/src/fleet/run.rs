@@ -11,6 +11,7 @@ use crate::session::{Kept, Session, is_transient};
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::{FactoryId, HostId, InstanceId, LayerId};
 use imprint_core::retry::Retry;
+use imprint_core::second::Second;
 use imprint_core::token::AccessToken;
 use std::time::Duration;
 
@@ -56,6 +57,14 @@ pub enum Error {
     /// No factory's hosts are to be pinned.
     #[error("no [[factory]] section says pin = true, and none was named")]
     NonePins,
+    /// EC2 and STS speak of different accounts.
+    #[error(
+        "EC2 tells of instances of another AWS account than {asked}, which STS says is this one's, so nobody was judged"
+    )]
+    OtherAccount {
+        /// The account of the credentials.
+        asked: String,
+    },
     /// The time of the run is over.
     #[error("not begun, since the time of the run is over")]
     NoTime {
@@ -119,6 +128,7 @@ impl Classified for Error {
             Self::StillThere { .. } | Self::Unlikely { .. } | Self::Unseen { .. } | Self::Untold { .. } => {
                 Class::Refused
             }
+            Self::OtherAccount { .. } => Class::Config,
             Self::NonePins => Class::Usage,
             Self::Unknown(error) => error.class(),
         }
@@ -133,6 +143,9 @@ impl Classified for Error {
             Self::Made { source: None, .. } => Some("nothing is left to do; the next run pins the others"),
             Self::StillThere { .. } => {
                 Some("see whether hosts_branch is the branch that they lie under, and who may update it")
+            }
+            Self::OtherAccount { .. } => {
+                Some("see whether AWS_ENDPOINT_URL_EC2 or AWS_ENDPOINT_URL_STS leads elsewhere")
             }
             Self::NoTime { .. } => Some("give the function a longer time-out"),
             Self::NonePins => Some(
@@ -164,7 +177,7 @@ pub struct Run<'a, E> {
     pub(super) on: &'a E,
     pub(super) session: Session<'a, E>,
     pub(super) place: Place,
-    retry: &'a Retry,
+    pub(super) retry: &'a Retry,
 }
 
 impl<'a, E: Effects> Run<'a, E> {
@@ -205,6 +218,12 @@ impl<'a, E: Effects> Run<'a, E> {
             factories.push(outcome);
         }
         Ok(Report { dry_run: self.ask.dry_run, factories })
+    }
+
+    /// The time by which hosts are judged: Conjur's, since what is remembered is of runs on other machines too, whose
+    /// clocks may be off by minutes.
+    pub(super) fn now(&self) -> Second {
+        self.session.now_at_conjur()
     }
 
     /// A call that changes nothing, as often as the run allows.

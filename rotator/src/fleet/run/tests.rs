@@ -1,11 +1,16 @@
 //! The flows over scripted effects: what they call, what they leave behind when any call fails, and that
 //! nobody who lives is harmed.
 
+mod clocks;
+mod pinned;
+
 use super::*;
 use crate::fleet::memory::{Memory, memory_key};
 use crate::fleet::report::{Done, Outcome};
 use crate::fleet::sweep::Why;
 use crate::session::LogIn;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use imprint_core::aws::ec2::{Filter, Instance, Life};
 use imprint_core::aws::{self, ETag, Object, Only};
 use imprint_core::conjur;
@@ -45,6 +50,10 @@ struct World {
     /// What somebody else does just before the call of this number.
     meanwhile: Option<(usize, Change)>,
     now: Cell<Second>,
+    /// Conjur's clock; it does not tell when `None`.
+    at_conjur: Cell<Option<Second>>,
+    /// Hosts that a load of policy made: they are in no layer.
+    made: RefCell<BTreeSet<HostId>>,
 }
 
 fn config() -> Config {
@@ -96,11 +105,14 @@ impl World {
             fault: Box::new(|_, _| None),
             meanwhile: None,
             now: Cell::new(Second::from_unix(1_800_000_000)),
+            at_conjur: Cell::new(None),
+            made: RefCell::default(),
         }
     }
 
     fn pass(&self, time: Duration) {
         self.now.set(self.now.get().plus(time));
+        self.at_conjur.set(self.at_conjur.get().map(|now| now.plus(time)));
     }
 
     fn calls(&self) -> Vec<&'static str> {
@@ -154,7 +166,12 @@ impl World {
 
 impl LogIn for World {
     async fn authenticate(&self) -> Result<AccessToken, effects::Error> {
-        self.call("authenticate", || Ok(AccessToken::new(Zeroizing::new(b"{}".to_vec()))))
+        let claims = self.at_conjur.get().map(|now| format!("{{\"iat\":{}}}", now.unix()));
+        let json = claims.map_or_else(
+            || "{}".to_owned(),
+            |claims| format!("{{\"payload\":\"{}\"}}", URL_SAFE.encode(claims)),
+        );
+        self.call("authenticate", || Ok(AccessToken::new(Zeroizing::new(json.into_bytes()))))
     }
 
     fn now(&self) -> Second {
@@ -216,7 +233,8 @@ impl Effects for World {
 
     async fn members(&self, _: &AccessToken, layer: &LayerId) -> Result<BTreeSet<HostId>, effects::Error> {
         assert_eq!(layer.as_str(), "app/nodes");
-        self.call("members", || Ok(self.hosts.borrow().keys().cloned().collect()))
+        let made = |id: &&HostId| self.made.borrow().contains(*id);
+        self.call("members", || Ok(self.hosts.borrow().keys().filter(|id| !made(id)).cloned().collect()))
     }
 
     async fn delete_hosts(
@@ -240,8 +258,9 @@ impl Effects for World {
     ) -> Result<Vec<HostId>, effects::Error> {
         self.call("restrict_hosts", || {
             let mut known = self.hosts.borrow_mut();
-            let made = hosts.keys().filter(|id| !known.contains_key(*id)).cloned().collect();
+            let made: Vec<HostId> = hosts.keys().filter(|id| !known.contains_key(*id)).cloned().collect();
             known.extend(hosts.clone());
+            self.made.borrow_mut().extend(made.clone());
             Ok(made)
         })
     }
@@ -400,42 +419,6 @@ fn a_memory_that_another_run_wrote_or_that_nobody_can_read() {
     world.fault = Box::new(|_, name| (name == "s3:PutObject").then_some(Fault::Refused));
     let outcome = swept(&world).unwrap();
     assert_eq!(outcome.result.unwrap_err().class(), Class::Refused, "or nobody missing would ever leave");
-}
-
-#[test]
-fn hosts_are_tied_once_and_again_when_their_address_changes() {
-    let world = World::new();
-    let pin = || run(&world, Deed::Pin, &Ask::default()).unwrap();
-    let first = pin();
-    assert!(
-        first.to_string().starts_with("web: 2 to pin, 0 pinned already, 2 without an address"),
-        "{first}"
-    );
-    assert_eq!(world.calls(), [&OPEN[..], &LOOK, &["restrict_hosts", "s3:PutObject"]].concat());
-    let again = pin();
-    assert!(again.to_string().starts_with("web: 0 to pin, 2 pinned already"), "{again}");
-    assert_eq!(world.calls(), [&OPEN[..], &LOOK].concat());
-    let moved = instance("i-1", Life::Running, "10.0.0.9");
-    world.instances.borrow_mut().insert(moved.id.clone(), moved);
-    let moved = pin();
-    assert!(moved.to_string().contains("i-1: 10.0.0.9/32"), "{moved}");
-    assert_eq!(world.memory().pinned[&id("i-1")], ["10.0.0.9/32".parse().unwrap()]);
-}
-
-#[test]
-fn a_host_that_conjur_made_by_mistake_is_deleted_at_once() {
-    let check = |fault: Option<Fault>, class, left: &str| {
-        let mut world = World::new();
-        world.meanwhile = Some((6, Box::new(|world| drop(world.hosts.borrow_mut().remove(&id("i-1"))))));
-        world.fault = Box::new(move |_, name| fault.filter(|_| name == "delete_hosts"));
-        let outcome = run(&world, Deed::Pin, &Ask::default()).unwrap();
-        let error = outcome.result.unwrap_err();
-        assert!(matches!(&error, Error::Made { hosts, .. } if *hosts == [id("i-1")]), "{error}");
-        assert_eq!((error.class(), world.left().as_str()), (class, left), "{error}");
-        assert!(world.memory().pinned.is_empty());
-    };
-    check(None, Class::Transient, "i-2 i-3 i-4 i-9 by-hand");
-    check(Some(Fault::Refused), Class::Refused, "i-1 i-2 i-3 i-4 i-9 by-hand");
 }
 
 #[test]
