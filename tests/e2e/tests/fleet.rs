@@ -90,6 +90,23 @@ fn a_host_leaves_when_its_instance_has_left_and_no_other() {
     assert_eq!([&web, &other, &db].map(|machine| lives(&site, machine)), [false, true, false]);
 }
 
+/// What a large fleet's functions remember is more than any other object has.
+#[test]
+fn a_memory_of_some_megabytes_is_read() {
+    let site = published();
+    let host = |n: usize| format!("web/hosts/123456789012/eu-west-1/i-{n:017x}");
+    let pin = serde_json::json!({"to": ["10.0.0.5/32"], "at": "2026-11-22T08:00:00Z"});
+    let pinned: serde_json::Map<String, Value> = (0..30_000).map(|n| (host(n), pin.clone())).collect();
+    let memory = serde_json::json!({"version": 1, "missing": {}, "pinned": pinned}).to_string();
+    assert!(memory.len() > 3_000_000, "{}", memory.len());
+    let (bucket, key, s3) = ("imprint-tokens", "fleet/demo/web/factory/memory.json", site.stack.s3.service());
+    let _tag = s3.put_raw(bucket, key, memory);
+    let report = fleet(&site, &["decommission"], 0);
+    assert_eq!(part(&report, "web/factory")["notes"], Value::Array(vec![]), "{report}");
+    // None of those hosts is there any more.
+    assert!(s3.object(bucket, key).unwrap().len() < 100);
+}
+
 #[test]
 fn nobody_else_is_touched_and_nothing_else_is_allowed() {
     let site = published();
