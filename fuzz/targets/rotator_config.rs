@@ -21,10 +21,11 @@ fuzz_target!(|data: &str| {
     }
 });
 
-/// One certificate, and nothing else.
+/// One certificate, one file of rules, and nothing else.
 fn file(path: &Path) -> Result<Zeroizing<String>, Error> {
     match path.to_str() {
         Some("ca.pem") => Ok(Zeroizing::new(include_str!("../seeds/ca_bundle/one.pem").to_owned())),
+        Some("rules.toml") => Ok(Zeroizing::new(include_str!("../seeds/rules/all.toml").to_owned())),
         _ => Err(Error::Read { path: path.to_owned(), source: std::io::ErrorKind::NotFound.into() }),
     }
 }

@@ -193,6 +193,21 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Pin(fleet::Pin),
+    /// Check the rules that say which instances may have what, and list them or explain them
+    ///
+    /// The file is the one that [fleet] rules_file names. With --explain EC2 is asked what these instances are
+    /// (ec2:DescribeInstances), and each condition of each rule is shown with what was found. A rule that rests on
+    /// tags alone, or is for every instance, is pointed out. Nothing is changed, and Conjur is not asked.
+    #[command(verbatim_doc_comment, after_help = more("rules"), after_long_help = after(
+        &[
+            ("imprint-rotator rules", "whether the file is right, and what it says"),
+            ("imprint-rotator rules --explain i-0123456789abcdef0", "why an instance matches or not"),
+            ("imprint-rotator rules --explain i-0123456789abcdef0 --json", "one JSON object"),
+        ],
+        "the file is right, and EC2 knows the instances, whatever the rules say of them",
+        &EVERY_CLASS,
+    ))]
+    Rules(fleet::Rules),
     /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
     ///
     /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
@@ -264,6 +279,7 @@ impl Command {
             Self::Policy(_) => "policy",
             Self::Publish(_) => "publish",
             Self::Rotate { .. } => "rotate",
+            Self::Rules(_) => "rules",
             Self::Seal(_) => "seal",
             Self::SealLogin => "seal-login",
             Self::Status { .. } => "status",

@@ -7,6 +7,7 @@
 
 mod decommission;
 pub mod effects;
+pub mod explain;
 pub mod host;
 mod look;
 pub mod memory;

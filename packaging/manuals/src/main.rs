@@ -38,7 +38,7 @@ fn made() -> Made {
     for words in words::PROGRAMS {
         made.extend(page::pages(words));
         made.extend(completions::of(&(words.command)()));
-        made.extend(settings::page(words));
+        made.extend(settings::pages(words));
     }
     // What generators leave at the ends of lines is nothing to a reader, and noise in a diff.
     made.values_mut().for_each(|text| {

@@ -2,7 +2,7 @@
 
 use crate::Made;
 use crate::page::{see_also, title};
-use crate::words::Words;
+use crate::words::{Settings, Words};
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
 /// What a configuration is made of.
@@ -14,15 +14,19 @@ struct Block {
     lines: Vec<(String, bool)>,
 }
 
-/// The page of a program's configuration.
-pub(crate) fn page(words: &Words) -> Made {
-    let name = format!("{}.toml", words.name);
+/// The pages of the files that a program reads.
+pub(crate) fn pages(words: &Words) -> Made {
+    words.settings.iter().flat_map(|file| page(file, words)).collect()
+}
+
+fn page(file: &Settings, words: &Words) -> Made {
+    let name = file.page;
     let mut roff = Roff::new();
     roff.control("SH", ["NAME"]);
-    roff.text([roman(format!("{name} - the configuration of {}(8)", words.name))]);
+    roff.text([roman(format!("{name} - {} of {}(8)", file.what, words.name))]);
     roff.control("SH", ["SYNOPSIS"]);
-    roff.text([bold(words.config)]);
-    let mut blocks = blocks(words.settings).into_iter();
+    roff.text([bold(file.path)]);
+    let mut blocks = blocks(file.text).into_iter();
     roff.control("SH", ["DESCRIPTION"]);
     if let Some(first) = blocks.next() {
         roff.text([roman(first.words.join(" "))]);
@@ -33,12 +37,17 @@ pub(crate) fn page(words: &Words) -> Made {
     }
     roff.control("SH", ["SPANS OF TIME"]);
     roff.text([roman("A number with s, m, h or d behind it, or several of them: 90s, 15m, 1h30m.")]);
-    see_also(&mut roff, "", &[&format!("{}(8)", words.name)]);
+    let program = format!("{}(8)", words.name);
+    let others = words.settings.iter().filter(|other| other.page != name);
+    let others: Vec<String> = others.map(|other| format!("{}(5)", other.page)).collect();
+    let also: Vec<&str> =
+        std::iter::once(program.as_str()).chain(others.iter().map(String::as_str)).collect();
+    see_also(&mut roff, "", &also);
     // A long value may break at its colons: an ARN is wider than a page.
     let broken =
         |line: &str| if line.starts_with("\\fB") { line.replace(':', ":\\:") } else { line.to_owned() };
     let text: Vec<String> = roff.to_roff().lines().map(broken).collect();
-    Made::from([(format!("man/man5/{name}.5").into(), title(&name, "5") + &text.join("\n"))])
+    Made::from([(format!("man/man5/{name}.5").into(), title(name, "5") + &text.join("\n"))])
 }
 
 fn setting(roff: &mut Roff, block: &Block) {

@@ -63,6 +63,10 @@ fn every_command_has_its_page_with_every_part() {
             assert!(text.contains(&format!("\n\\fB{key} = ")), "{key}:\n{text}");
         }
     }
+    let text = &made[Path::new("man/man5/imprint-rules.toml.5")];
+    for key in ["promote_from", "instance_profile", "vpc", "subnet", "tags", "younger_than"] {
+        assert!(text.contains(&format!("\n\\fB{key} = ")), "{key}:\n{text}");
+    }
 }
 
 #[test]

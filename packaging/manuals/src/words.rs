@@ -11,10 +11,8 @@ pub(crate) struct Words {
     pub(crate) name: &'static str,
     /// Its command line.
     pub(crate) command: fn() -> Command,
-    /// Where its configuration is.
-    pub(crate) config: &'static str,
-    /// The commented configuration.
-    pub(crate) settings: &'static str,
+    /// What it reads, its configuration first.
+    pub(crate) settings: &'static [Settings],
     /// `FILES`
     pub(crate) files: Rows,
     /// `ENVIRONMENT`
@@ -25,14 +23,30 @@ pub(crate) struct Words {
     pub(crate) notes: &'static [(&'static str, &'static [&'static str])],
 }
 
+/// A file with settings, which has a page of its own.
+pub(crate) struct Settings {
+    /// The page's name.
+    pub(crate) page: &'static str,
+    /// What it is of the program.
+    pub(crate) what: &'static str,
+    /// Where it usually is.
+    pub(crate) path: &'static str,
+    /// The commented sample.
+    pub(crate) text: &'static str,
+}
+
 /// Both programs.
 pub(crate) const PROGRAMS: &[Words] = &[AGENT, ROTATOR];
 
 const AGENT: Words = Words {
     name: "imprint",
     command: imprint_agent::cli::command,
-    config: "/etc/imprint/config.toml",
-    settings: include_str!("../../etc/imprint/config.toml"),
+    settings: &[Settings {
+        page: "imprint.toml",
+        what: "the configuration",
+        path: "/etc/imprint/config.toml",
+        text: include_str!("../../etc/imprint/config.toml"),
+    }],
     files: &[
         ("/etc/imprint/config.toml", "The configuration; see imprint.toml(5). There is no secret in it."),
         (
@@ -74,12 +88,28 @@ const AGENT: Words = Words {
 const ROTATOR: Words = Words {
     name: "imprint-rotator",
     command: imprint_rotator::cli::command,
-    config: "/etc/imprint/rotator.toml",
-    settings: include_str!("../../etc/imprint/rotator.toml"),
+    settings: &[
+        Settings {
+            page: "imprint-rotator.toml",
+            what: "the configuration",
+            path: "/etc/imprint/rotator.toml",
+            text: include_str!("../../etc/imprint/rotator.toml"),
+        },
+        Settings {
+            page: "imprint-rules.toml",
+            what: "the rules for instances",
+            path: "/etc/imprint/rules.toml",
+            text: include_str!("../../etc/imprint/rules.toml"),
+        },
+    ],
     files: &[
         (
             "/etc/imprint/rotator.toml",
             "A usual place for the configuration; see imprint-rotator.toml(5). There is no default: name it with --config or IMPRINT_ROTATOR_CONFIG.",
+        ),
+        (
+            "/etc/imprint/rules.toml",
+            "Which instances may have what, where [fleet] rules_file says; see imprint-rules.toml(5).",
         ),
         ("api-key", "The rotator's API key at Conjur, where api_key_file says."),
     ],
@@ -100,6 +130,6 @@ const ROTATOR: Words = Words {
         ("HTTPS_PROXY, NO_PROXY", "The proxy on the way to S3, KMS and Conjur."),
         ("AWS_LAMBDA_RUNTIME_API", "Set by Lambda: the program then serves invocations."),
     ],
-    see_also: &["imprint-rotator.toml(5)", "imprint(8)", "sysexits(3)"],
+    see_also: &["imprint-rotator.toml(5)", "imprint-rules.toml(5)", "imprint(8)", "sysexits(3)"],
     notes: &[],
 };

@@ -1,7 +1,9 @@
-//! `decommission` and `pin`: what they take, and how they are run.
+//! `decommission`, `pin` and `rules`: what they take, and how they are run.
 
-use super::run::{Error, say};
+use super::run::{Error, say, tell};
 use crate::config::Config;
+use crate::fleet;
+use crate::fleet::explain::Explained;
 use crate::fleet::real::Real;
 use crate::fleet::run::{Ask, Deed, Run};
 use clap::Args;
@@ -23,6 +25,16 @@ pub(super) struct Decommission {
 pub(super) struct Pin {
     #[command(flatten)]
     whose: Whose,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rules {
+    /// Say why each of these instances matches or not
+    #[arg(long, value_name = "INSTANCE", num_args = 1..)]
+    explain: Vec<InstanceId>,
+    /// One JSON object instead of a table
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -52,6 +64,22 @@ pub(super) async fn decommission(
 
 pub(super) async fn pin(config: &Config, ask: Pin, caller: &Caller) -> Result<Option<Class>, Error> {
     run(config, Deed::Pin, ask.whose, false, caller).await
+}
+
+pub(super) async fn rules(config: &Config, ask: Rules, caller: &Caller) -> Result<Option<Class>, Error> {
+    let rules = &config.fleet.rules;
+    if rules.is_empty() {
+        return Err(fleet::run::Error::NoRules.into());
+    }
+    if ask.explain.is_empty() {
+        tell(ask.json, || rules.to_json(), rules)?;
+        return Ok(None);
+    }
+    let on = Real::new(config, caller).await?;
+    let retry = Retry::new(config.policy.longest_run(), 10);
+    let explained = Explained::ask(rules, &ask.explain, &on, &retry).await?;
+    tell(ask.json, || explained.to_json(), &explained)?;
+    Ok(explained.class())
 }
 
 async fn run(

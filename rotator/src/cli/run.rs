@@ -165,6 +165,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         }
         Command::Decommission(ask) => fleet::decommission(&config, ask, &caller("decommission")).await,
         Command::Pin(ask) => fleet::pin(&config, ask, &caller("pin")).await,
+        Command::Rules(ask) => fleet::rules(&config, ask, &caller("rules")).await,
         Command::Plan { now, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("plan")).await?;
             let outlook = Outlook::ask(&config, &factories, now, &on).await?;
@@ -192,7 +193,11 @@ fn ended(class: Option<Class>) -> ExitCode {
 }
 
 /// Says it to a program or to a person.
-fn tell(json: bool, object: impl FnOnce() -> Value, words: impl fmt::Display) -> Result<(), Error> {
+pub(super) fn tell(
+    json: bool,
+    object: impl FnOnce() -> Value,
+    words: impl fmt::Display,
+) -> Result<(), Error> {
     if json { say(format_args!("{:#}", object())) } else { say(words) }
 }
 

@@ -1,15 +1,17 @@
 //! One look at the hosts of a factory: who is listed, what EC2 says of their instances, what is remembered.
 
 use super::effects::Effects;
-use super::host::{Host, hosts_of};
+use super::host::{Host, Place, hosts_of};
 use super::memory::{Memory, memory_key};
 use super::run::{Error, Run};
 use super::sweep::Missing;
 use crate::config::Factory;
 use crate::effects;
+use crate::session::is_transient;
 use imprint_core::aws::Only;
 use imprint_core::aws::ec2::{Filter, Instance, Life, MOST_VALUES};
 use imprint_core::name::{HostId, InstanceId};
+use imprint_core::retry::Retry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a look shows.
@@ -58,23 +60,7 @@ impl<E: Effects> Run<'_, E> {
 
     /// What EC2 says of these instances; those that it does not know are not in the answer.
     pub(super) async fn describe(&self, ids: &[InstanceId]) -> Result<BTreeMap<InstanceId, Instance>, Error> {
-        let mut known = BTreeMap::new();
-        for some in ids.chunks(MOST_VALUES) {
-            let filters = [Filter::ids(some)];
-            let found =
-                self.again("ec2:DescribeInstances", async || self.on.describe(&filters).await).await?;
-            for instance in found {
-                if instance.account_id != self.place.account_id {
-                    // Whom this EC2 does not know may live all the same.
-                    return Err(Error::OtherAccount { asked: self.place.account_id.clone() });
-                }
-                // What was not asked for is not listened to.
-                if some.contains(&instance.id) {
-                    let _none = known.insert(instance.id.clone(), instance);
-                }
-            }
-        }
-        Ok(known)
+        describe(self.on, self.retry, &self.place, ids).await
     }
 
     async fn recall(&self, factory: &Factory, notes: &mut Vec<String>) -> Result<(Memory, Only), Error> {
@@ -144,6 +130,31 @@ impl Look {
         missing.extend(judged);
         missing
     }
+}
+
+/// What EC2 says of these instances; those that it does not know are not in the answer.
+pub(super) async fn describe<E: Effects>(
+    on: &E,
+    retry: &Retry,
+    place: &Place,
+    ids: &[InstanceId],
+) -> Result<BTreeMap<InstanceId, Instance>, Error> {
+    let mut known = BTreeMap::new();
+    for some in ids.chunks(MOST_VALUES) {
+        let filters = [Filter::ids(some)];
+        let call = async || on.describe(&filters).await;
+        for instance in retry.run("ec2:DescribeInstances", is_transient, call).await? {
+            if instance.account_id != place.account_id {
+                // Whom this EC2 does not know may live all the same.
+                return Err(Error::OtherAccount { asked: place.account_id.clone() });
+            }
+            // What was not asked for is not listened to.
+            if some.contains(&instance.id) {
+                let _none = known.insert(instance.id.clone(), instance);
+            }
+        }
+    }
+    Ok(known)
 }
 
 pub(super) fn lives(instances: &BTreeMap<InstanceId, Instance>) -> BTreeMap<InstanceId, Life> {

@@ -5,6 +5,7 @@
 //! `packaging/etc/imprint/rules.toml` explains every setting.
 
 mod judge;
+mod list;
 mod read;
 
 pub use judge::{Checked, Judged, Never, Verdict};
@@ -156,4 +157,4 @@ impl fmt::Display for Condition {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

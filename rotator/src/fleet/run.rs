@@ -54,6 +54,9 @@ pub enum Error {
         #[source]
         source: Option<Box<effects::Error>>,
     },
+    /// The configuration names no rules file.
+    #[error("the configuration names no rules, so nobody may have anything")]
+    NoRules,
     /// No factory's hosts are to be pinned.
     #[error("no [[factory]] section says pin = true, and none was named")]
     NonePins,
@@ -128,8 +131,8 @@ impl Classified for Error {
             Self::StillThere { .. } | Self::Unlikely { .. } | Self::Unseen { .. } | Self::Untold { .. } => {
                 Class::Refused
             }
-            Self::OtherAccount { .. } => Class::Config,
             Self::NonePins => Class::Usage,
+            Self::NoRules | Self::OtherAccount { .. } => Class::Config,
             Self::Unknown(error) => error.class(),
         }
     }
@@ -146,6 +149,9 @@ impl Classified for Error {
             }
             Self::OtherAccount { .. } => {
                 Some("see whether AWS_ENDPOINT_URL_EC2 or AWS_ENDPOINT_URL_STS leads elsewhere")
+            }
+            Self::NoRules => {
+                Some("write them as rules.toml explains, and name the file as [fleet] rules_file")
             }
             Self::NoTime { .. } => Some("give the function a longer time-out"),
             Self::NonePins => Some(

@@ -157,6 +157,16 @@ impl Site {
         text
     }
 
+    /// The rules for instances, which the rotator's configuration names from now on.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn set_rules(&self, rules: &str) {
+        write(&self.folder.join("rules.toml"), 0o644, rules);
+        let config = self.rotator_config().replace("\n[fleet]\n", "\n[fleet]\nrules_file = \"rules.toml\"\n");
+        write(&self.folder.join("rotator.toml"), 0o644, &config);
+    }
+
     /// `imprint-rotator` with these arguments, with the rotator's role and configuration.
     #[must_use]
     pub fn rotator(&self, arguments: &[&str]) -> Command {

@@ -4,6 +4,7 @@
 use imprint_agent::config::{Config, Outside};
 use imprint_core::error::{Class, chain};
 use imprint_rotator::config::LoginBy;
+use imprint_rotator::fleet::rules::Rules;
 use imprint_stack::ca::Ca;
 use imprint_stack::conjur::{Conjur, Version};
 use std::fs;
@@ -48,6 +49,7 @@ fn agent(text: &str) -> Config {
 fn rotator(text: &str) -> imprint_rotator::config::Config {
     let ca = |path: &Path| match path.to_str() {
         Some("ca.pem") => Ok(Zeroizing::new(Ca::named("documented").pem())),
+        Some("rules.toml") => Ok(Zeroizing::new(document("packaging/etc/imprint/rules.toml"))),
         _ => panic!("{} is not documented", path.display()),
     };
     imprint_rotator::config::Config::parse(text, &ca).unwrap_or_else(|e| panic!("{}\n{text}", chain(&e)))
@@ -55,7 +57,7 @@ fn rotator(text: &str) -> imprint_rotator::config::Config {
 
 #[test]
 fn the_configurations_are_taken_and_go_together() {
-    let [short_rotator, short_agent, promotion] = blocks("toml").try_into().unwrap();
+    let [short_rotator, short_agent, _rules, promotion] = blocks("toml").try_into().unwrap();
     let short = (agent(&format!("{short_agent}\n{promotion}")), rotator(&short_rotator));
     assert!(short.0.promoted().is_some_and(|there| there.host_factory != short.0.host_factory));
     let long = (
@@ -74,23 +76,25 @@ fn the_configurations_are_taken_and_go_together() {
     }
 }
 
+/// A document with every setting that it shows as a comment.
+fn shown(path: &str) -> String {
+    let text = document(path);
+    let is_setting = |line: &str| {
+        let mut words = line.split(' ');
+        let name = words.next().unwrap_or_default();
+        let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b"_-".contains(&b));
+        line.starts_with('[') || (plain && words.next() == Some("="))
+    };
+    let lines = text.lines().map(|line| match line.strip_prefix("# ") {
+        Some(rest) if is_setting(rest) => rest,
+        Some(_) | None => line,
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// Every setting that is shown as a comment is taken too.
 #[test]
 fn what_is_commented_out_is_taken() {
-    let shown = |path| {
-        let text = document(path);
-        let is_setting = |line: &str| {
-            let mut words = line.split(' ');
-            let name = words.next().unwrap_or_default();
-            let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b"_-".contains(&b));
-            line.starts_with('[') || (plain && words.next() == Some("="))
-        };
-        let lines = text.lines().map(|line| match line.strip_prefix("# ") {
-            Some(rest) if is_setting(rest) => rest,
-            Some(_) | None => line,
-        });
-        lines.collect::<Vec<_>>().join("\n")
-    };
     // The two ways to name the host exclude each other.
     let text = shown("packaging/etc/imprint/config.toml").replace("\nhosts_branch = \"app/hosts\"", "");
     let config = agent(&text);
@@ -118,6 +122,25 @@ fn what_is_commented_out_is_taken() {
     let usual = imprint_rotator::policy::Policy::new(imprint_rotator::policy::Windows::default()).unwrap();
     assert_eq!(config.policy.lifetime(), usual.lifetime());
     assert_eq!(config.policy.longest_run(), usual.longest_run());
+}
+
+#[test]
+fn the_rules_are_taken_with_all_that_they_show() {
+    let path = "packaging/etc/imprint/rotator.toml";
+    let short = rotator(&blocks("toml")[0]);
+    assert!(short.fleet.rules.is_empty(), "nobody may have anything");
+    let text = document(path) + "\n[[factory]]\nid = \"db/factory\"\nhosts_branch = \"db/hosts\"\n";
+    let long = rotator(&format!("{text}\n[fleet]\nrules_file = \"rules.toml\"\n"));
+    assert_eq!(long.fleet.rules.iter().map(|rule| rule.conditions.len()).collect::<Vec<_>>(), [1]);
+    let rules = Rules::parse(&shown("packaging/etc/imprint/rules.toml"), &long.factories)
+        .unwrap_or_else(|problems| panic!("{problems}"));
+    let rule = rules.iter().next().unwrap();
+    assert_eq!((rule.conditions.len(), rule.promote_from.is_some()), (10, true));
+    // What the README shows.
+    let rules = Rules::parse(&blocks("toml")[2], &long.factories);
+    assert!(
+        rules.unwrap_or_else(|problems| panic!("{problems}")).iter().all(|rule| !rule.rests_on_tags_alone())
+    );
 }
 
 #[test]

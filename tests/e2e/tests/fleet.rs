@@ -161,6 +161,58 @@ fn nobody_else_is_touched_and_nothing_else_is_allowed() {
     assert!(ran.err.contains("kms:Encrypt"), "{}", ran.err);
 }
 
+/// The commands that look at the rules: what they say, of whom, and of whom EC2 knows nothing.
+#[test]
+fn rules_are_checked_and_explained() {
+    let site = published();
+    let ran = Ran::of(&mut site.fleet(&["rules"])).expect(78);
+    assert!(ran.err.contains("names no rules") && ran.err.contains("rules_file"), "{}", ran.err);
+    let rules = "[[rule]]\nname = \"web servers\"\nfactory = \"db/factory\"\npromote_from = \"web/factory\"\n\
+                 instance_profile = [\"web\"]\ntags = { Layer = [\"web\"] }\nyounger_than = \"1h\"\n\
+                 [[rule]]\nname = \"by tag\"\nfactory = \"web/factory\"\ntags = { Layer = [\"web\"] }\n";
+    site.set_rules(&rules.replace("instance_profile", "role").replace("1h", "1"));
+    let ran = Ran::of(&mut site.fleet(&["rules"])).expect(78);
+    for say in [
+        "rules.toml: line 5: rule.role is not a known setting",
+        "rules.toml: line 7: rule.younger_than: must be a span",
+    ] {
+        assert!(ran.err.contains(say), "{say}: {}", ran.err);
+    }
+    site.set_rules(rules);
+    let list = Ran::of(&mut site.fleet(&["rules"])).expect(0);
+    assert!(list.out.contains("by tag: it rests on tags alone"), "{}", list.out);
+    json::check("imprint-rotator rules --json", &fleet(&site, &["rules"], 0).to_string());
+
+    let ec2 = site.stack.ec2.service();
+    let now = Second::now();
+    let launch = |id: &str, tag: &str, minutes: u64| {
+        let mut instance = Ec2Instance::running(id, "10.0.0.1");
+        instance.tags.insert("Layer".to_owned(), tag.to_owned());
+        instance.attached_at = now.minus(Duration::from_secs(minutes * 60)).to_string();
+        ec2.put(instance);
+    };
+    launch("i-1", "web", 5);
+    launch("i-2", "db", 5);
+    launch("i-3", "web", 90);
+    let told = fleet(&site, &["rules", "--explain", "i-1", "i-2", "i-3"], 0);
+    json::check("imprint-rotator rules --explain --json", &told.to_string());
+    let may = |instance: usize| {
+        let factories = told["instances"][instance]["factories"].as_array().unwrap();
+        factories.iter().map(|one| one["may"].as_str().unwrap_or("-")).collect::<Vec<_>>()
+    };
+    assert_eq!([may(0), may(1), may(2)], [["web servers", "by tag"], ["-", "-"], ["-", "by tag"]], "{told}");
+    ec2.set_state("i-1", "shutting-down");
+    let ran = Ran::of(&mut site.fleet(&["rules", "--explain", "i-1", "i-9"])).expect(69);
+    for say in
+        ["i-1 (shutting-down): may not have db/factory: it is shutting-down", "i-9: EC2 does not know it"]
+    {
+        assert!(ran.out.contains(say), "{say}: {}", ran.out);
+    }
+    // The rotator's role may not ask EC2.
+    let ran = Ran::of(&mut site.rotator(&["rules", "--explain", "i-1"])).expect(77);
+    assert!(ran.err.contains("ec2:DescribeInstances"), "{}", ran.err);
+}
+
 /// What Conjur answers to somebody at this address, and the answer's body.
 fn from(site: &Place, address: &str, arguments: &[&str]) -> (String, String) {
     let mut curl = Command::new("curl");

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-const NOW: i64 = 1_800_000_000;
+pub(in crate::fleet) const NOW: i64 = 1_800_000_000;
 
 /// The factories first, app/web and web (whose hosts lie where those of app/web do).
 fn config() -> Config {
@@ -20,21 +20,21 @@ fn config() -> Config {
     Config::parse(&format!("{GOOD}{more}"), &|_| Ok(Zeroizing::default())).unwrap()
 }
 
-fn rules(text: &str) -> Rules {
+pub(in crate::fleet) fn rules(text: &str) -> Rules {
     Rules::parse(text, &config().factories).unwrap_or_else(|problems| panic!("{problems}\n{text}"))
 }
 
 /// A rule for app/web with these settings.
-fn rule(settings: &str) -> String {
+pub(in crate::fleet) fn rule(settings: &str) -> String {
     format!("[[rule]]\nname = \"one\"\nfactory = \"app/web\"\n{settings}\n")
 }
 
-fn place() -> Place {
+pub(in crate::fleet) fn place() -> Place {
     Place { account_id: "123456789012".to_owned(), region: "eu-west-1".to_owned() }
 }
 
 /// An instance of which everything is known, for two hours.
-fn instance() -> Instance {
+pub(in crate::fleet) fn instance() -> Instance {
     let tags = [("Layer", "web"), ("Stage", "prod"), ("Empty", ""), ("aws:autoscaling:groupName", "web")];
     Instance {
         id: "i-1".parse().unwrap(),
