@@ -15,12 +15,15 @@ venv := bash tests/setup/venv.sh
 peers := target/peers/venv/bin
 lint := target/lint/venv/bin
 
+# What `make package` makes packages for: x86_64 aarch64. Left out: what this machine can build.
+ARCHES ?=
+
 # Seconds that `make fuzz` spends on each of its targets.
 FUZZ_SECONDS ?= 20
 
 .PHONY: help
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # One build for the demo and the two programs that it runs, so that nothing is compiled twice.
 demo := $${CARGO_TARGET_DIR:-target}/debug/demo
@@ -49,7 +52,7 @@ test-root: cc ## the tests that need root or namespaces; builds as you, runs wit
 	bash tests/root/run.sh
 
 .PHONY: check
-check: cc deny ruff tidy units ## formatting, lints, documentation links, dependencies, tidiness, man pages, units
+check: cc deny ruff tidy units workflows ## formatting, lints, documentation links, dependencies, tidiness, man pages, units
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
@@ -75,6 +78,24 @@ bench: peers ## what one enrollment costs, beside a bare program and scripts, an
 	$(CARGO) build --locked --quiet -p imprint-core --example fleet
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 
+.PHONY: package
+package: cc pack ## deb, rpm, tarball, Lambda zip, SBOMs and SHA256SUMS in target/package; ARCHES="x86_64 aarch64" for both
+	bash packaging/build/package.sh $(ARCHES)
+
+.PHONY: package-lint
+package-lint: ## what lintian and rpmlint say of target/package: nothing
+	@$(need) lintian rpmlint
+	bash packaging/build/lint.sh
+
+.PHONY: package-test
+package-test: ## installs, upgrades, removes and purges what is in target/package, by dpkg and rpm; as root or by sudo
+	@$(need) mmdebstrap python rpm util-linux
+	bash tests/packages/run.sh
+
+.PHONY: package-reproducible
+package-reproducible: cc ## makes the packages of the last commit twice, elsewhere and later, and compares their bytes
+	bash packaging/build/reproducible.sh $(ARCHES)
+
 .PHONY: fuzz
 fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each
 	@$(need) cc cxx
@@ -84,8 +105,8 @@ fuzz: ## runs every fuzz target for FUZZ_SECONDS (20) each
 fmt: lint-tools ## formats Rust and Python
 	$(CARGO) fmt --all
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml
-	$(lint)/ruff check --quiet --config tests/ruff.toml --select I --fix tests docs
-	$(lint)/ruff format --quiet --config tests/ruff.toml tests docs
+	$(lint)/ruff check --quiet --config tests/ruff.toml --select I --fix tests docs packaging
+	$(lint)/ruff format --quiet --config tests/ruff.toml tests docs packaging
 
 .PHONY: peers
 peers: ## installs what the tests run and did not write (ministack, Conjur SDK, Ansible, ...)
@@ -101,15 +122,23 @@ cc:
 lint-tools:
 	@$(venv) lint tests/setup/lint.txt
 
+.PHONY: pack
+pack:
+	@$(venv) pack packaging/build/requirements.txt
+
 .PHONY: deny
 deny: cc
 	bash tests/setup/cargo_deny.sh check --hide-inclusion-graph bans licenses sources
 
 .PHONY: ruff
 ruff: lint-tools
-	$(lint)/ruff format --quiet --config tests/ruff.toml --diff tests docs
-	$(lint)/ruff check --quiet --config tests/ruff.toml tests docs
+	$(lint)/ruff format --quiet --config tests/ruff.toml --diff tests docs packaging
+	$(lint)/ruff check --quiet --config tests/ruff.toml tests docs packaging
 	git ls-files -z '*.sh' .ci/run | xargs -0 -r $(lint)/shellcheck --external-sources
+
+.PHONY: workflows
+workflows: lint-tools
+	$(lint)/actionlint -no-color -shellcheck $(lint)/shellcheck .github/workflows/*.yml
 
 .PHONY: tidy
 tidy:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that what the build and the tests call is there: need.sh cc | cxx | curl | jq | python |
-# strace | systemd | e2fsprogs | util-linux | man | zsh | fish ...
+# Makes sure that what the build and the tests call is there: need.sh NEED..., as they
+# are listed below.
 #
 # On Debian and its kin it installs the missing packages when it may (root, or sudo that asks
 # for nothing). Elsewhere, or when it may not, it prints the exact command and fails.
@@ -36,7 +36,9 @@ for need in "$@"; do
     case $need in
     cc) compiles "${CC:-cc}" c || lacks "a C compiler" gcc libc6-dev ;;
     cxx) compiles "${CXX:-c++}" c++ || lacks "a C++ compiler" g++ libc6-dev ;;
-    curl | fish | jq | strace | zsh) command -v "$need" >/dev/null || lacks "$need" "$need" ;;
+    curl | fish | jq | lintian | mmdebstrap | rpm | rpmlint | strace | zsh)
+        command -v "$need" >/dev/null || lacks "$need" "$need"
+        ;;
     e2fsprogs) has mkfs.ext4 chattr || lacks "chattr and mkfs.ext4" e2fsprogs ;;
     man) has man groff || lacks man man-db groff-base ;;
     systemd) has systemd-analyze systemd-sysusers journalctl || lacks "systemd's tools" systemd ;;
@@ -46,7 +48,7 @@ for need in "$@"; do
             || lacks "Python 3.11 with venv" python3 python3-venv
         ;;
     *)
-        echo "need.sh: unknown need '$need' (cc, cxx, curl, fish, jq, man, python, strace, systemd, e2fsprogs, util-linux, zsh)" >&2
+        echo "need.sh: unknown need '$need'; this file lists them" >&2
         exit 64
         ;;
     esac
