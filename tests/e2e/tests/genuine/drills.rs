@@ -127,7 +127,7 @@ impl Scene<'_> {
     }
 
     /// What Conjur says to a login that comes from another address of this machine; `None` where it has none.
-    fn from_elsewhere(&self, login: &str, key: &str) -> Option<String> {
+    fn log_in_elsewhere(&self, login: &str, key: &str) -> Option<String> {
         if self.here() != "127.0.0.1" {
             return None;
         }
@@ -271,7 +271,7 @@ fn pin(server: &Server) {
     assert_eq!(scene.over_the_fleet(&["pin"])["already"], 1);
     let stolen = scene.redeem(&leaked, &host).unwrap();
     assert!(takes(&stolen), "the key itself is a good one");
-    if let Some(status) = scene.from_elsewhere(&login, &stolen) {
+    if let Some(status) = scene.log_in_elsewhere(&login, &stolen) {
         assert_eq!(status, "401", "from elsewhere");
     }
 
@@ -315,7 +315,7 @@ fn mistake(server: &Server) {
     let to = vec!["203.0.113.7/32".parse().unwrap(), "2001:db8::7/128".parse().unwrap()];
     let both = [(absent.clone(), to.clone()), (there.clone(), to)].into();
     let made = || runtime.block_on(conjur.restrict_hosts(&with, &branch, &both)).unwrap();
-    assert_eq!(made(), [absent.clone()]);
+    assert_eq!(made(), std::slice::from_ref(&absent));
     assert_eq!(made(), [], "the second time tells of none, so where a reply is lost the layer is asked");
     let members = runtime.block_on(conjur.members(&with, &nodes.parse().unwrap())).unwrap();
     assert_eq!(members, [there.clone()].into(), "what policy made is in no layer");
