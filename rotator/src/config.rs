@@ -258,6 +258,15 @@ impl Config {
         read::config(text, file, Beside::Files)
     }
 
+    /// Says once that the environment has an API key that nobody logs in with: it is a secret for nothing.
+    pub fn tell_of_an_unused_key(&self, environment: impl Fn(&str) -> Option<String>) {
+        let fleets = self.fleet.login.as_ref().map(|(_, by)| by);
+        let is_used = std::iter::once(&self.login_by).chain(fleets).any(|by| *by == LoginBy::KeyVariable);
+        if !is_used && environment(KEY_VARIABLE).is_some_and(|value| !value.is_empty()) {
+            log::warn!("{KEY_VARIABLE} is set and not used: the configuration says how to log in");
+        }
+    }
+
     /// The rotator's own API key: from its file, or else from the environment. It is read again for
     /// every run, since it may have been replaced meanwhile.
     ///

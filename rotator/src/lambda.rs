@@ -37,6 +37,14 @@ const MARGIN: Duration = Duration::from_secs(3);
 /// Serves events until Lambda ends the process.
 pub(crate) async fn run() -> ExitCode {
     logging::start(Form::Json, level(std::env::var("AWS_LAMBDA_LOG_LEVEL").ok().as_deref()));
+    if let Some(wrong) = not_lambda(|name| std::env::var(name).ok()) {
+        let (class, hint) = (
+            Class::Config,
+            "unset AWS_LAMBDA_RUNTIME_API to run a command: only Lambda sets it, with all the others",
+        );
+        log::error!(class = class.as_str(), hint; "AWS_LAMBDA_RUNTIME_API is set, and {wrong}");
+        return ExitCode::from(class.exit_code());
+    }
     // Made at the first event and not before: a configuration that is wrong then fails the
     // invocation with its reason, where a process that dies at start says nothing useful.
     let made = Between::default();
@@ -202,6 +210,20 @@ fn left(deadline: u64, now: Second) -> Duration {
     Duration::from_millis(deadline).saturating_sub(now).saturating_sub(MARGIN)
 }
 
+/// What is wrong with an environment that is said to be Lambda's, if anything: the runtime's client ends the
+/// process where one of these is missing.
+fn not_lambda(variable: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let missing = ["AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_VERSION", MEMORY]
+        .into_iter()
+        .find(|name| variable(name).is_none());
+    if let Some(name) = missing {
+        return Some(format!("{name} is not"));
+    }
+    variable(MEMORY)?.parse::<i32>().is_err().then(|| format!("{MEMORY} is no number"))
+}
+
+const MEMORY: &str = "AWS_LAMBDA_FUNCTION_MEMORY_SIZE";
+
 /// Lambda's own setting of the application's log level.
 fn level(asked: Option<&str>) -> LevelFilter {
     match asked {
@@ -223,6 +245,21 @@ mod tests {
         assert_eq!(left(0, now), Duration::ZERO);
         assert_eq!(level(Some("DEBUG")), LevelFilter::Debug);
         assert_eq!(level(None), LevelFilter::Info);
+    }
+
+    #[test]
+    fn an_environment_that_is_not_lambdas_is_told() {
+        let check = |given: &[(&str, &str)], want: Option<&str>| {
+            let variable =
+                |name: &str| given.iter().find(|(key, _)| *key == name).map(|(_, v)| (*v).to_owned());
+            assert_eq!(not_lambda(variable).as_deref(), want, "{given:?}");
+        };
+        let (name, version) = (("AWS_LAMBDA_FUNCTION_NAME", "rotator"), ("AWS_LAMBDA_FUNCTION_VERSION", "1"));
+        check(&[name, version, (MEMORY, "128")], None);
+        check(&[], Some("AWS_LAMBDA_FUNCTION_NAME is not"));
+        check(&[name, (MEMORY, "128")], Some("AWS_LAMBDA_FUNCTION_VERSION is not"));
+        check(&[name, version], Some("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is not"));
+        check(&[name, version, (MEMORY, "much")], Some("AWS_LAMBDA_FUNCTION_MEMORY_SIZE is no number"));
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub enum Error {
         source: sealed::Error,
     },
     /// An incident's older tokens could not all be revoked.
-    #[error("token {fingerprint} is published, but {left} older ones live on")]
+    #[error("token {fingerprint} is published, but {}", if *.left == 1 { "1 older one lives on".to_owned() } else { format!("{left} older ones live on") })]
     StillLive {
         /// The factory.
         factory: FactoryId,

@@ -128,6 +128,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         return doctor::told(&crate::doctor::without_config(error, Second::now()), *json);
     }
     let config = Rc::new(config?);
+    config.tell_of_an_unused_key(|name| std::env::var(name).ok());
     match cli.command {
         Command::Rotate { now, revoke_superseded, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("rotate")).await?;

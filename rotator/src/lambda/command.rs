@@ -27,8 +27,8 @@ pub enum Error {
     #[error("the event is not understood: revoke_superseded needs now")]
     NeedsNow,
     /// Another form, another command, another member, or a factory's id that is none.
-    #[error("the event is not understood")]
-    NotUnderstood(#[source] serde_json::Error),
+    #[error("the event is not understood: {0}")]
+    NotUnderstood(String),
 }
 
 impl Classified for Error {
@@ -141,7 +141,9 @@ impl Command {
         if let Some(members) = event.as_object_mut() {
             members.entry("command").or_insert_with(|| "rotate".into());
         }
-        match Self::deserialize(event).map_err(Error::NotUnderstood)? {
+        match Self::deserialize(event)
+            .map_err(|why| Error::NotUnderstood(without_secrets(&why.to_string())))?
+        {
             Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => Err(Error::NeedsNow),
             Self::Pin(Fleet { even_all: true, .. }) => Err(Error::EvenAll),
             command => Ok(command),
@@ -160,6 +162,23 @@ impl Command {
             Self::Status(_) => "status",
         }
     }
+}
+
+/// A message of serde's, which repeats what it did not expect: a word as long as a token's is left out, since
+/// it may be one that somebody pasted.
+fn without_secrets(message: &str) -> String {
+    const LONGEST: usize = 32;
+    let mut told = String::new();
+    for piece in message.split_inclusive(|c: char| !c.is_ascii_alphanumeric()) {
+        let word = piece.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        if word.len() > LONGEST {
+            told.push_str("(a long word)");
+            told.push_str(piece.get(word.len()..).unwrap_or_default());
+        } else {
+            told.push_str(piece);
+        }
+    }
+    told
 }
 
 fn ids<'de, D: Deserializer<'de>, Id: FromStr<Err: fmt::Display>>(from: D) -> Result<Vec<Id>, D::Error> {
@@ -260,6 +279,13 @@ mod tests {
         check(json!({"factories": "app/web"}), "invalid type");
         check(json!({"now": "yes"}), "invalid type");
         check(json!({"Records": []}), "unknown field `Records`");
+        let token = "3t9ebd413qx44v19shb2q34jg1213c7x7c23vyn06dvdwhh21xcd0qg";
+        for event in
+            [json!({"command": token}), json!({"now": token}), json!({"factories": [format!("{token}*")]})]
+        {
+            let told = chain(&Command::of(event).unwrap_err());
+            assert!(told.contains("(a long word)") && !told.contains(&token[..33]), "{told}");
+        }
         check(json!([1]), "");
         check(json!(null), "");
         check(json!("rotate"), "");

@@ -58,6 +58,7 @@ impl Between {
             }
         };
         let (config, caller) = (Rc::new(config), Caller::new(PROGRAM, command, id));
+        config.tell_of_an_unused_key(|name| std::env::var(name).ok());
         let on = Real::new(Rc::clone(&config), &caller).await?;
         let made = Rc::new(Made { config, caller, on, kept: Kept::default() });
         *self.0.borrow_mut() = Some(Held { made: Rc::clone(&made), object });

@@ -243,7 +243,10 @@ impl fmt::Display for Outcome {
             Ok(done) => {
                 write!(f, "{}: {done}", self.factory)?;
                 match &self.older {
-                    Some(older) => write!(f, "; revoked {} older ones", older.revoked.len()),
+                    Some(older) => match older.revoked.len() {
+                        1 => f.write_str("; revoked 1 older one"),
+                        count => write!(f, "; revoked {count} older ones"),
+                    },
                     None => Ok(()),
                 }
             }

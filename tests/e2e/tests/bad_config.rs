@@ -64,3 +64,27 @@ fn a_command_line_that_cannot_be_is_64() {
         assert_eq!(Ran::of(&mut site.rotator(arguments)).code, 64, "imprint-rotator {arguments:?}");
     }
 }
+
+#[test]
+fn half_of_lambdas_environment_is_told_and_ends_in_order() {
+    let site = site();
+    let mut command = site.rotator(&["status"]);
+    command.env("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9");
+    let ran = Ran::of(&mut command).expect(78);
+    let said = format!("{}{}", ran.out, ran.err);
+    assert!(
+        said.contains("AWS_LAMBDA_FUNCTION_NAME is not") && said.contains("unset AWS_LAMBDA_RUNTIME_API"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_key_in_the_environment_that_nobody_logs_in_with_is_told() {
+    let site = crate::published();
+    let (_, key) = site.stack.rotator_login();
+    let ran = Ran::of(site.rotator(&["status"]).env("IMPRINT_ROTATOR_API_KEY", &key)).expect(0);
+    assert!(ran.err.contains("IMPRINT_ROTATOR_API_KEY is set and not used"), "{}", ran.err);
+    crate::no_secret(&site, &[&ran.out, &ran.err]);
+    let ran = Ran::of(&mut site.rotator(&["status"])).expect(0);
+    assert!(!ran.err.contains("not used"), "{}", ran.err);
+}

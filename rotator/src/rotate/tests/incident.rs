@@ -101,7 +101,7 @@ fn what_could_not_be_revoked_fails_the_factory_and_a_second_command_ends_it() {
         let json = &report.to_json()["factories"][0];
         let count = |what: &str| json["older"][what].as_array().unwrap().len();
         assert_eq!((&json["result"], count("revoked"), count("left")), (&"failed".into(), 1, 1));
-        assert!(json["error"].as_str().unwrap().contains("but 1 older ones live on"), "{json}");
+        assert!(json["error"].as_str().unwrap().contains("but 1 older one lives on"), "{json}");
         assert!(world.is_usable("web"));
         assert!(only(run(&config, &world, &incident()).await).result.is_ok());
         assert_eq!(live(&world), "sf4");
