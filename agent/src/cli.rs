@@ -132,9 +132,12 @@ enum Command {
     ///
     /// It removes the identity, what was written beside it, the state and drafts, then looks again: what is
     /// left is named, and an error. It asks nobody: the host stays in Conjur. imprint enroll makes a new
-    /// identity at any time.
+    /// identity at any time; after --bake not on this instance, until imprint forget runs without it.
     #[command(verbatim_doc_comment, after_help = more("forget"), after_long_help = after(
-        &[("imprint forget", "the last step before an image is made")],
+        &[
+            ("imprint forget --bake", "the first step of a bake, and the last one before the image is made"),
+            ("imprint forget", "to make this machine as if it had never enrolled"),
+        ],
         "nothing is left, or nothing was there",
         &[
             (Class::Usage, ""),
@@ -145,7 +148,11 @@ enum Command {
             (Class::Config, ""),
         ],
     ))]
-    Forget,
+    Forget {
+        /// Keep this instance from enrolling from now on: an image is made from it.
+        #[arg(long)]
+        bake: bool,
+    },
     /// Become the privileged host that waits for this instance, if one does
     ///
     /// It asks for a token that was sealed for this instance alone, under the instance's own key. With one, it
@@ -264,6 +271,7 @@ mod tests {
         check("imprint promote --json --deadline 1m", true);
         check("imprint promote --to db", false);
         check("imprint forget", true);
+        check("imprint forget --bake", true);
         check("imprint verify --re-enroll", true);
         check("imprint", false);
         check("imprint enroll --deadline 0s", false);

@@ -24,6 +24,7 @@ pub use issuing::PREFIX as ISSUING;
 pub use promote::{Promoted, promote};
 pub use rotate_key::{Rotated, rotate_key};
 
+use crate::bake;
 use crate::config::Config;
 use crate::effects::Effects;
 use crate::facts::InstanceId;
@@ -143,6 +144,10 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         let mut note = self.note(&ground, &next, &job);
         note.write(self.disk, &self.config.files.state_dir)?;
         proofs.into_iter().try_for_each(store::Writable::release)?;
+        if ground.baked_on.is_some() {
+            // The image is made, and this instance is made from it.
+            bake::remove(self.disk, &self.config.files.state_dir)?;
+        }
 
         if !self.adopt(&next, &ground.known(), &job.host).await? {
             if matches!(next, Step::Enroll(Why::Asked | Why::KeyDied | Why::PromotedKeyDied)) {

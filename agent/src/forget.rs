@@ -5,7 +5,9 @@
 //! another tool has a hand in them, and they hold no secret: they stay, and are named. So does a file that
 //! somebody put there for imprint to read, such as a token.
 
+use crate::bake;
 use crate::config::{Config, Source};
+use crate::facts::{self, InstanceId};
 use crate::files;
 use crate::journal::event;
 use crate::lock::{self, Lock};
@@ -23,11 +25,18 @@ pub struct Forgotten {
     pub removed: Vec<PathBuf>,
     /// What somebody else wrote, and what it is.
     pub left_alone: Vec<(PathBuf, &'static str)>,
+    /// The instance that will not enroll any more, since an image is made from it.
+    pub baked_on: Option<InstanceId>,
 }
 
 /// Why something may be left.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// An image is to be made, and nobody tells from which instance.
+    #[error(
+        "neither firmware nor machine-id tells which instance this is, so it cannot be kept from enrolling"
+    )]
+    Anonymous,
     /// The identity cannot be removed.
     #[error(transparent)]
     Files(#[from] files::Error),
@@ -45,6 +54,7 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
+            Self::Anonymous => Class::Config,
             Self::Files(error) => error.class(),
             Self::Left(_) => Class::Storage,
             Self::Lock(error) => error.class(),
@@ -54,6 +64,9 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Anonymous => Some(
+                "run systemctl mask imprint.service for the time of the bake; unmask it and run imprint forget at its end",
+            ),
             Self::Files(error) => error.hint(),
             Self::Left(_) => Some("look at it and remove it by hand; no image may be made before"),
             Self::Lock(lock::Error::Busy { .. }) => {
@@ -65,19 +78,26 @@ impl Classified for Error {
     }
 }
 
-/// Removes all that an enrollment leaves. May be repeated: what is not there is as good as removed.
+/// Removes all that an enrollment leaves. May be repeated: what is not there is as good as removed. With
+/// `bake`, this instance is kept from enrolling from then on.
 ///
 /// # Errors
 /// See [`Error`]. Some of it may then be gone.
-pub async fn forget(config: &Config, disk: &impl Disk) -> Result<Forgotten, Error> {
+pub async fn forget(config: &Config, bake: bool, disk: &impl Disk) -> Result<Forgotten, Error> {
     let state_dir = &config.files.state_dir;
+    let baked_on = bake.then(|| facts::here(config).ok_or(Error::Anonymous)).transpose()?;
     // Where there is no state directory, nobody holds a lock in it.
     let lock = match state_dir.symlink_metadata() {
-        Ok(_) => Some(Lock::take(state_dir, Duration::ZERO).await?),
-        Err(_) => None,
+        Err(_) if baked_on.is_none() => None,
+        Ok(_) | Err(_) => Some(Lock::take(state_dir, Duration::ZERO).await?),
     };
-    let mut done = Forgotten::default();
-    let all = everything(config);
+    if let Some(here) = &baked_on {
+        // First of all, so that no other enrollment begins in between.
+        bake::note(disk, state_dir, here)?;
+    }
+    let mut all = everything(config);
+    all.retain(|path| baked_on.is_none() || *path != bake::path(state_dir));
+    let mut done = Forgotten { baked_on, ..Forgotten::default() };
     let there: Vec<PathBuf> = all.iter().filter(|path| is_there(path)).cloned().collect();
 
     let had_identity = !matches!(files::on_disk(config), Ok(OnDisk::Missing));
@@ -103,7 +123,8 @@ pub async fn forget(config: &Config, disk: &impl Disk) -> Result<Forgotten, Erro
     }
     drop(lock);
 
-    let left = left(config, &others)?;
+    let kept = done.baked_on.as_ref().map(|_| bake::path(state_dir));
+    let left = left(config, &[others, kept.into_iter().collect()].concat())?;
     if !left.is_empty() {
         return Err(Error::Left(left));
     }
@@ -139,6 +160,7 @@ fn everything(config: &Config) -> Vec<PathBuf> {
     all.extend(config.ca.is_some().then(|| files.pem.path.clone()));
     all.extend([&files.env, &files.json].into_iter().flatten().map(|target| target.path.clone()));
     all.extend(["state.json", "lock"].map(|name| files.state_dir.join(name)));
+    all.push(bake::path(&files.state_dir));
     if let Some(dir) = &files.fallback_dir {
         let names = ["conjur.identity", "conjur.conf", "conjur.pem", "conjur.env", "conjur.json"];
         all.extend(names.map(|name| dir.join(name)));
@@ -223,9 +245,13 @@ mod tests {
     use crate::store::{Real, Target};
 
     fn run(scene: &Scene) -> Result<Forgotten, Error> {
+        run_for(scene, false)
+    }
+
+    fn run_for(scene: &Scene, bake: bool) -> Result<Forgotten, Error> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        runtime.block_on(forget(&scene.config, &Real))
+        runtime.block_on(forget(&scene.config, bake, &Real))
     }
 
     fn enrolled() -> Scene {
@@ -264,6 +290,41 @@ mod tests {
         assert_eq!(run(&scene).unwrap(), Forgotten::default());
         // The machine enrolls again as on its first boot.
         scene.run().unwrap();
+    }
+
+    #[test]
+    fn where_an_image_is_baked_only_the_note_is_left() {
+        let scene = enrolled();
+        let note = bake::path(&scene.config.files.state_dir);
+        for _ in 0..2 {
+            let done = run_for(&scene, true).unwrap();
+            assert_eq!(done.baked_on, facts::here(&scene.config));
+            assert!(done.baked_on.is_some() && !done.removed.contains(&note), "{done:?}");
+            let names: Vec<_> = std::fs::read_dir(&scene.config.files.state_dir).unwrap().collect();
+            assert_eq!((names.len(), note.exists(), left(&scene).len()), (1, true, 0), "{names:?}");
+            assert_eq!(scene.run().unwrap_err().class(), Class::Config);
+        }
+        // Without the flag it goes like the rest, and the machine may enroll.
+        assert!(run(&scene).unwrap().removed.contains(&note));
+        scene.run().unwrap();
+
+        // What is made from the image enrolls, and the note goes.
+        run_for(&scene, true).unwrap();
+        let other = "i-0fedcba9876543210".parse().unwrap();
+        bake::note(&Real, &scene.config.files.state_dir, &other).unwrap();
+        scene.run().unwrap();
+        assert!(!note.exists());
+    }
+
+    #[test]
+    fn a_machine_that_nobody_knows_cannot_be_kept_from_enrolling() {
+        let mut scene = enrolled();
+        scene.config.sys_root = "/nonexistent".into();
+        let error = run_for(&scene, true).unwrap_err();
+        assert_eq!(error.class(), Class::Config);
+        assert!(error.hint().is_some_and(|hint| hint.contains("systemctl mask imprint.service")));
+        assert!(scene.config.files.identity.path.exists(), "nothing was changed");
+        run(&scene).unwrap();
     }
 
     #[test]

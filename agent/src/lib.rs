@@ -4,6 +4,7 @@
 //! `identity` and `state` are what stays on the disk. The program is a library, so that tests and
 //! benches run the real code.
 
+pub mod bake;
 pub mod binding;
 pub mod cli;
 pub mod config;

@@ -1,5 +1,6 @@
 //! `imprint status`: what is known without asking anybody. Never a secret, never a request.
 
+use crate::bake;
 use crate::config::Config;
 use crate::facts;
 use crate::files;
@@ -61,6 +62,7 @@ impl Status {
         let state = state::read(&config.files.state_dir)?;
         let identity = files::on_disk(config)?;
         let here = facts::here(config);
+        let baked_on = bake::noted(&config.files.state_dir);
         let known = Known {
             here: here.as_ref(),
             wanted,
@@ -68,6 +70,7 @@ impl Status {
             promotion: config.promotion.as_ref().map(|to| &to.host_id),
             state: &state,
             identity: &identity,
+            baked_on: baked_on.as_ref(),
             rules: Rules::new(config, Wishes::default()),
             now,
         };
@@ -171,7 +174,8 @@ pub(crate) fn words(step: &Step) -> String {
         Step::ShowPromoted => "would show the promoted identity to Conjur".to_owned(),
         Step::EnrollAsOneself { parent } => format!("would enroll: this image was made from {parent}"),
         Step::Refuse(
-            refusal @ (Refusal::Foreign { .. }
+            refusal @ (Refusal::Bake { .. }
+            | Refusal::Foreign { .. }
             | Refusal::KeyDead { .. }
             | Refusal::ParentsHost { .. }
             | Refusal::Shared(_)

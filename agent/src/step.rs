@@ -50,6 +50,8 @@ pub struct Known<'a> {
     pub state: &'a Found,
     /// What lies at the identity's path.
     pub identity: &'a OnDisk,
+    /// The instance on which an image is being made, when `imprint forget --bake` has noted one.
+    pub baked_on: Option<&'a InstanceId>,
     /// What the configuration and the operator say.
     pub rules: Rules,
     /// The wall clock.
@@ -147,6 +149,7 @@ impl Why {
 ///
 /// | state | instance | configuration | identity | step |
 /// |---|---|---|---|---|
+/// | any | an image is being baked on it | any | any | refuse: bake |
 /// | any | any | any | another program's | refuse: shared |
 /// | none, unreadable | any | any | of this template, names another instance | enroll as oneself |
 /// | none | any | any | missing | enroll: first boot |
@@ -173,6 +176,12 @@ impl Why {
 /// | enrolled, key dead | same or not known | same | good | enroll: key died; refuse when replaced within a day, or never to be |
 #[must_use]
 pub fn next_step(known: &Known<'_>) -> Step {
+    // Before all else, since whatever lies here goes into the image.
+    if let (Some(here), Some(baked_on)) = (known.here, known.baked_on)
+        && here == baked_on
+    {
+        return Step::Refuse(Refusal::Bake { instance: here.to_string() });
+    }
     // Another program's entries are never overwritten, whatever we remember.
     if let OnDisk::Unusable(error) = known.identity
         && error.is_anothers()

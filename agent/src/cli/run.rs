@@ -75,7 +75,7 @@ fn start(cli: &Cli, attempt: &RunId) -> Result<(), Class> {
             enroll(config, attempt, *deadline, wishes, *dry_run, from)
         }
         Command::Facts { json, reveal } => facts(config, *json, *reveal),
-        Command::Forget => forget(config),
+        Command::Forget { bake } => forget(config, *bake),
         Command::Promote { deadline, json } => promote(config, attempt, *deadline, *json),
         Command::RotateKey { deadline } => rotate_key(config, attempt, *deadline),
         Command::Status { json } => status(config, *json),
@@ -157,10 +157,10 @@ fn enrolled(config: &Config, end: &Outcome) -> String {
     }
 }
 
-fn forget(config: Configured) -> Result<(), Class> {
+fn forget(config: Configured, bake: bool) -> Result<(), Class> {
     let what = ("something may be left", event::FAILED);
     let config = config.map_err(|e| fail(what, &e, None))?;
-    let done = block_on(forget::forget(&config, &store::Real))?.map_err(|e| fail(what, &e, None))?;
+    let done = block_on(forget::forget(&config, bake, &store::Real))?.map_err(|e| fail(what, &e, None))?;
     for path in &done.removed {
         say(&format!("removed {}", path.display()));
     }
@@ -169,6 +169,9 @@ fn forget(config: Configured) -> Result<(), Class> {
     }
     if done.removed.is_empty() {
         say("nothing was there to remove");
+    }
+    if let Some(here) = &done.baked_on {
+        say(&format!("an image is baked on {here}: imprint enroll refuses here from now on"));
     }
     Ok(())
 }

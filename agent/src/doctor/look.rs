@@ -4,6 +4,7 @@
 use super::ask::{aws_host, host_and_port};
 use super::found::{Access, Asked, Copied, Holder, Input, Machine, Place, Room, Trouble};
 use super::proxy::{self, Way};
+use crate::bake;
 use crate::config::{Config, Outside, Source};
 use crate::enroll::made_for;
 use crate::step::{Known, Rules, Wishes, next_step};
@@ -60,6 +61,7 @@ pub(super) fn machine(config: &Config, path: &Path, now: Second, outside: &impl 
             let rules = Rules::new(config, Wishes::default());
             let template = &config.host_id;
             let here = here.as_ref();
+            let baked_on = bake::noted(&config.files.state_dir);
             let promotion = config.promotion.as_ref().map(|to| &to.host_id);
             Some(next_step(&Known {
                 here,
@@ -68,6 +70,7 @@ pub(super) fn machine(config: &Config, path: &Path, now: Second, outside: &impl 
                 promotion,
                 state,
                 identity,
+                baked_on: baked_on.as_ref(),
                 rules,
                 now,
             }))

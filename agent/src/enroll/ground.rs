@@ -2,6 +2,7 @@
 //! is, and what the host is to be called.
 
 use super::{Error, Run, made_for};
+use crate::bake;
 use crate::effects::{self, Effects};
 use crate::facts::{self, Facts, InstanceId, Needs};
 use crate::files;
@@ -28,6 +29,8 @@ pub(super) struct Ground<'a> {
     pub(super) identity: OnDisk,
     /// `None` when nobody told.
     pub(super) here: Option<InstanceId>,
+    /// The instance on which an image was or is being made.
+    pub(super) baked_on: Option<InstanceId>,
     /// The facts, if they had to be asked for already, and what they were asked for.
     facts: Option<(Facts, Needs)>,
     template: &'a Template,
@@ -52,6 +55,7 @@ impl Ground<'_> {
             promotion: self.promotion,
             state: &self.state,
             identity: &self.identity,
+            baked_on: self.baked_on.as_ref(),
             rules: self.rules,
             now: self.now,
         }
@@ -75,6 +79,7 @@ impl<E: Effects, D: Disk> Run<'_, E, D> {
             identity: files::on_disk(self.config)?,
             // Told without a request, mostly; the metadata service is asked only where it must be.
             here: facts::here(self.config),
+            baked_on: bake::noted(&self.config.files.state_dir),
             facts: None,
             template: &self.config.host_id,
             promotion: self.config.promotion.as_ref().map(|to| &to.host_id),

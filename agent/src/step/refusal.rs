@@ -7,6 +7,12 @@ use imprint_core::{Class, Classified};
 /// Why nothing may be done.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Refusal {
+    /// An image is being made from this instance: an identity here would go into it.
+    #[error("an image is being baked on {instance}")]
+    Bake {
+        /// This instance.
+        instance: String,
+    },
     /// The file holds an identity that imprint did not make for this host.
     #[error("the identity file is of {found}, not of {own}")]
     Foreign {
@@ -58,12 +64,15 @@ impl Classified for Refusal {
         match self {
             Self::Foreign { .. } | Self::Shared(_) | Self::TwoParties { .. } => Class::Tampered,
             Self::KeyDead { .. } => Class::Refused,
-            Self::ParentsHost { .. } | Self::Unclear { .. } => Class::Config,
+            Self::Bake { .. } | Self::ParentsHost { .. } | Self::Unclear { .. } => Class::Config,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
+            Self::Bake { .. } => {
+                "instances that are made from the image enroll by themselves; if this one is to stay, run imprint forget, then imprint enroll"
+            }
             Self::Foreign { .. } => {
                 "if that identity is of no use any more, remove the file and run imprint enroll again"
             }

@@ -3,6 +3,8 @@ use crate::facts::InstanceId;
 use crate::state::Promoting;
 use imprint_core::{Class, Classified};
 
+mod bake;
+
 const HERE: &str = "i-0123456789abcdef0";
 const OTHER: &str = "i-0fedcba9876543210";
 const HOST: &str = "app/hosts/i-0123456789abcdef0";
@@ -49,6 +51,7 @@ struct Case {
     promotion: Option<Template>,
     state: Found,
     identity: OnDisk,
+    baked_on: Option<InstanceId>,
     rules: Rules,
 }
 
@@ -61,6 +64,7 @@ impl Case {
             promotion: None,
             state: state.clone(),
             identity: identity.clone(),
+            baked_on: None,
             rules: RULES,
         }
     }
@@ -79,6 +83,7 @@ impl Case {
             promotion: self.promotion.as_ref(),
             state: &self.state,
             identity: &self.identity,
+            baked_on: self.baked_on.as_ref(),
             rules: self.rules,
             now: Second::from_unix(NOW),
         }

@@ -33,6 +33,36 @@ fn nothing_is_left_and_the_next_enroll_is_a_first_boot() {
 }
 
 #[test]
+fn where_an_image_is_baked_nothing_enrolls_but_what_is_made_from_it_does() {
+    let (site, machine) = enrolled();
+    let ran = Ran::of(&mut machine.imprint(&["forget", "--bake"])).expect(0);
+    let id = machine.instance().id;
+    assert!(
+        ran.out.ends_with(&format!("an image is baked on {id}: imprint enroll refuses here from now on\n"))
+    );
+    site.stack.clear_logs();
+    for again in [&["enroll"][..], &["enroll", "--again", "--take-over"], &["enroll", "--dry-run"]] {
+        let ran = Ran::of(&mut machine.imprint(again)).expect(78);
+        assert!(ran.err.contains(&format!("an image is being baked on {id}\n")), "{}", ran.err);
+    }
+    let said = Ran::of(&mut machine.imprint(&["status"])).expect(0);
+    assert!(said.out.contains(&format!("would refuse: an image is being baked on {id}\n")), "{}", said.out);
+    assert_eq!((site.stack.requests(), machine.identity_text()), (0, None));
+
+    // The image boots as another instance.
+    let clone = site.machine("web");
+    let note = "var/lib/imprint/baked-on";
+    fs::create_dir_all(clone.path("var/lib/imprint")).unwrap();
+    fs::copy(machine.path(note), clone.path(note)).unwrap();
+    let _said = Ran::of(&mut clone.imprint(&["enroll"])).expect(0);
+    assert!(!clone.path(note).exists() && clone.identity_text().is_some());
+
+    // This one stays after all.
+    let _said = Ran::of(&mut machine.imprint(&["forget"])).expect(0);
+    let _said = Ran::of(&mut machine.imprint(&["enroll"])).expect(0);
+}
+
+#[test]
 fn what_another_tool_wrote_stays_and_is_named() {
     let (_site, machine) = enrolled();
     fs::write(machine.path("etc/conjur.conf"), "account: other\n").unwrap();

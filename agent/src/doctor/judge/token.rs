@@ -110,7 +110,19 @@ fn fits_the_disk(config: &Config, machine: &Machine, here: &InstanceId, own: &Ho
     let (wanted, template) = (made_for(config), &config.host_id);
     let (rules, now) = (Rules::new(config, Wishes::default()), machine.now);
     let promotion = config.promotion.as_ref().map(|to| &to.host_id);
-    let known = Known { here: Some(here), wanted: &wanted, template, promotion, state, identity, rules, now };
+    // That an image is being baked here, next-enroll says.
+    let baked_on = None;
+    let known = Known {
+        here: Some(here),
+        wanted: &wanted,
+        template,
+        promotion,
+        state,
+        identity,
+        baked_on,
+        rules,
+        now,
+    };
     check_host(&next_step(&known), own, &known)
 }
 

@@ -259,7 +259,8 @@ impl Scene {
             for entry in entries {
                 let path = entry.unwrap().path();
                 let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-                let known = ["conjur.identity", "conjur.conf", "conjur.pem", "state.json", "lock"];
+                let known =
+                    ["conjur.identity", "conjur.conf", "conjur.pem", "state.json", "lock", "baked-on"];
                 assert!(known.contains(&name.as_str()), "{name} was left behind");
                 if path.is_file() && name != "conjur.identity" {
                     let text = std::fs::read_to_string(&path).unwrap();

@@ -56,6 +56,7 @@ complete -c imprint -n "__fish_imprint_using_subcommand facts" -l reveal -d 'Pri
 complete -c imprint -n "__fish_imprint_using_subcommand facts" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint -n "__fish_imprint_using_subcommand facts" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint -n "__fish_imprint_using_subcommand forget" -l config -d 'The configuration file' -r -F
+complete -c imprint -n "__fish_imprint_using_subcommand forget" -l bake -d 'Keep this instance from enrolling from now on: an image is made from it'
 complete -c imprint -n "__fish_imprint_using_subcommand forget" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint -n "__fish_imprint_using_subcommand forget" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c imprint -n "__fish_imprint_using_subcommand promote" -l deadline -d 'How long to try, such as 1m' -r
