@@ -7,11 +7,11 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 /// What a configuration is made of.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-struct Block {
+pub(crate) struct Block {
     /// The comment's words.
-    words: Vec<String>,
+    pub(crate) words: Vec<String>,
     /// The lines below it: `name = value` or `[section]`, and whether they may be left out.
-    lines: Vec<(String, bool)>,
+    pub(crate) lines: Vec<(String, bool)>,
 }
 
 /// The pages of the files that a program reads.
@@ -80,7 +80,7 @@ fn setting(roff: &mut Roff, block: &Block) {
 }
 
 /// Splits a configuration; the first block is what stands on top of the file.
-fn blocks(text: &str) -> Vec<Block> {
+pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     for paragraph in text.split("\n\n") {
         let mut block = Block::default();

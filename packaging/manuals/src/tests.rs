@@ -14,6 +14,11 @@ fn has(program: &str) -> bool {
     found
 }
 
+/// A path of what is installed.
+fn share(path: &str) -> PathBuf {
+    Path::new(SHARE).join(path)
+}
+
 /// Writes what is made below a folder of its own.
 fn written() -> (tempfile::TempDir, Made) {
     let (folder, made) = (tempfile::tempdir().unwrap(), made());
@@ -25,10 +30,10 @@ fn written() -> (tempfile::TempDir, Made) {
 fn what_differs_is_named() {
     let (folder, made) = written();
     assert_eq!(check(folder.path(), &made), Ok(()));
-    let page = Path::new("man/man8/imprint-enroll.8");
+    let page = &share("man/man8/imprint-enroll.8");
     fs::write(folder.path().join(page), "old").unwrap();
-    fs::write(folder.path().join("man/man8/imprint-gone.8"), "old").unwrap();
-    fs::remove_file(folder.path().join("bash-completion/completions/imprint")).unwrap();
+    fs::write(folder.path().join(share("man/man8/imprint-gone.8")), "old").unwrap();
+    fs::remove_file(folder.path().join(share("bash-completion/completions/imprint"))).unwrap();
     let why = check(folder.path(), &made).unwrap_err();
     for name in
         ["imprint-enroll.8 is not what", "imprint-gone.8 is made from nothing", "completions/imprint: "]
@@ -41,6 +46,30 @@ fn what_differs_is_named() {
 }
 
 #[test]
+fn the_document_has_every_setting_once_and_no_table_breaks() {
+    let made = made();
+    let text = &made[Path::new("docs/CONFIGURATION.md")];
+    for words in words::PROGRAMS {
+        let (_, part) = text.split_once(&format!("\n## {}\n", words.config)).unwrap();
+        let part = part.split("\n## ").next().unwrap();
+        for block in settings::blocks(words.settings).iter().skip(1) {
+            for (line, optional) in &block.lines {
+                let line = line.split(" # ").next().unwrap().trim();
+                let shown = match (line.starts_with('['), optional) {
+                    (true, _) => format!("\n### `{line}`\n"),
+                    (false, true) => format!("`{line}`"),
+                    (false, false) => format!("**`{line}`**"),
+                };
+                assert!(part.contains(&shown), "{shown}:\n{part}");
+            }
+        }
+    }
+    for row in text.lines().filter(|line| line.starts_with('|')) {
+        assert_eq!(row.replace("\\|", "").matches('|').count(), 3, "{row}");
+    }
+}
+
+#[test]
 fn every_command_has_its_page_with_every_part() {
     let made = made();
     let part = |text: &str, heading: &str| text.contains(&format!("\n.SH {heading}\n"));
@@ -49,7 +78,7 @@ fn every_command_has_its_page_with_every_part() {
         let mut names = vec![words.name.to_owned()];
         names.extend(command.get_subcommands().map(|c| format!("{}-{}", words.name, c.get_name())));
         for name in names {
-            let text = &made[Path::new(&format!("man/man8/{name}.8"))];
+            let text = &made[&share(&format!("man/man8/{name}.8"))];
             for heading in ["NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXAMPLES", "FILES", "ENVIRONMENT"]
             {
                 assert!(part(text, heading), "{name} has no {heading}:\n{text}");
@@ -58,7 +87,7 @@ fn every_command_has_its_page_with_every_part() {
             assert!(part(text, "\"EXIT STATUS\"") && part(text, "\"SEE ALSO\""), "{name}:\n{text}");
         }
         // Each setting of the sample has its entry.
-        let text = &made[Path::new(&format!("man/man5/{}.toml.5", words.name))];
+        let text = &made[&share(&format!("man/man5/{}.toml.5", words.name))];
         for key in ["account", "appliance_url", "leader_url", "bucket_owner", "region"] {
             assert!(text.contains(&format!("\n\\fB{key} = ")), "{key}:\n{text}");
         }
@@ -75,7 +104,7 @@ fn man_renders_them_without_a_warning() {
         return;
     }
     let (folder, made) = written();
-    for path in made.keys().filter(|path| path.starts_with("man")) {
+    for path in made.keys().filter(|path| path.starts_with(share("man"))) {
         let mut man = Command::new("man");
         man.args(["--warnings", "-E", "UTF-8", "-l", "-Tutf8", "-Z"]).arg(folder.path().join(path));
         let ended = man.env("LC_ALL", "C.UTF-8").env("MANWIDTH", "80").output().unwrap();
@@ -90,7 +119,7 @@ fn the_shells_parse_their_completions() {
     let (folder, made) = written();
     let mut tried = 0;
     for (shell, below) in [("bash", "bash-completion"), ("zsh", "zsh"), ("fish", "fish")] {
-        let files: Vec<_> = made.keys().filter(|path| path.starts_with(below)).collect();
+        let files: Vec<_> = made.keys().filter(|path| path.starts_with(share(below))).collect();
         assert_eq!(files.len(), 2, "{files:?}");
         if !has(shell) {
             continue;
@@ -109,11 +138,12 @@ fn the_shells_parse_their_completions() {
 fn every_folder_that_something_is_made_in_is_looked_through_and_no_other() {
     let (folder, made) = written();
     for path in made.keys() {
-        let first = path.iter().next().unwrap().to_str().unwrap();
+        let Ok(below) = path.strip_prefix(SHARE) else { continue };
+        let first = below.iter().next().unwrap().to_str().unwrap();
         assert!(MADE_WHOLLY.contains(&first), "{}", path.display());
     }
     let put = |below: &str| {
-        let path = folder.path().join(below);
+        let path = folder.path().join(share(below));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "").unwrap();
     };
