@@ -64,6 +64,12 @@ check: cc deny ruff tidy units workflows ## formatting, lints, documentation lin
 manuals: cc ## writes man pages and shell completions from the command lines
 	$(CARGO) run --locked --quiet -p imprint-manuals
 
+.PHONY: examples
+examples: ## shows the examples to what will read them: cloud-init, Ignition, cfn-lint, Ansible, ...
+	@$(venv) examples tests/examples/requirements.txt
+	@bash tests/examples/debian.sh
+	@target/examples/venv/bin/python tests/examples/check.py
+
 .PHONY: contract
 contract: cc ## the contract suite, against the stand-in or the Conjur of IMPRINT_CONTRACT_URL
 	$(CARGO) run --locked --quiet -p imprint-contract
