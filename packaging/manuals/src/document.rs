@@ -2,13 +2,13 @@
 //! the same commented configurations, with the files and the environment of [`crate::words`].
 
 use crate::settings::{Block, blocks};
-use crate::words::{PROGRAMS, Rows, Words};
+use crate::words::{PROGRAMS, Rows, Settings, Words};
 use std::fmt::Write as _;
 
 const HEAD: &str = "# Configuration
 
-Every setting of both programs, made from the commented configurations under `packaging/etc/imprint` by `make
-manuals`: change it there. `man imprint.toml` and `man imprint-rotator.toml` say the same.
+Every setting of both programs, and of the rules for instances, made from the commented configurations under `packaging/etc/imprint` by `make
+manuals`: change it there. `man imprint.toml`, `man imprint-rotator.toml` and `man imprint-rules.toml` say the same.
 
 Settings in **bold** stand in a usual configuration. The others are commented out there: what is shown is the default
 or an example. Unknown settings are refused, and all problems are told at once, each with its line. A span of time is
@@ -19,6 +19,7 @@ a number with `s`, `m`, `h` or `d` behind it, or several of them: `90s`, `15m`, 
 | the agent's, without asking a server | `imprint doctor --offline` |
 | the agent's, with all servers | `imprint doctor`, `imprint enroll --dry-run` |
 | the rotator's, with all servers | `imprint-rotator doctor`, `imprint-rotator plan` |
+| the rules | `imprint-rotator rules`, and with `--explain` why an instance matches or not |
 ";
 
 /// The document.
@@ -27,17 +28,22 @@ pub(crate) fn configuration() -> String {
 }
 
 fn part(words: &Words) -> String {
-    let mut text = format!("\n## {}\n", words.config);
-    let mut blocks = blocks(words.settings).into_iter();
+    let mut text: String = words.settings.iter().map(file).collect();
+    for (heading, rows) in [("Files", words.files), ("Environment", words.environment)] {
+        named(&mut text, &format!("{heading} of {}", words.name), rows);
+    }
+    text
+}
+
+fn file(settings: &Settings) -> String {
+    let mut text = format!("\n## {}\n", settings.path);
+    let mut blocks = blocks(settings.text).into_iter();
     if let Some(first) = blocks.next() {
         paragraph(&mut text, &first.words.join(" "));
     }
     let mut in_table = false;
     for block in blocks {
         in_table = setting(&mut text, &block, in_table);
-    }
-    for (heading, rows) in [("Files", words.files), ("Environment", words.environment)] {
-        named(&mut text, &format!("{heading} of {}", words.name), rows);
     }
     text
 }

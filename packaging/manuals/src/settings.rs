@@ -84,7 +84,8 @@ pub(crate) fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     for paragraph in text.split("\n\n") {
         let mut block = Block::default();
-        for line in paragraph.lines() {
+        // A line of a comment that has nothing parts its paragraphs, which a page has no use for.
+        for line in paragraph.lines().filter(|line| *line != "#") {
             let bare = line.strip_prefix("# ");
             if let Some(words) = bare.filter(|line| !is_setting(line)) {
                 block.words.push(words.to_owned());
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_comment_goes_with_the_settings_below_it() {
-        let text = "# On top\n# of the file.\n\n# Both of\n# them.\na = \"1\"\n# b_c = 2\n\n# A part.\n# [part]\n# d = 3 # three\n";
+        let text = "# On top\n# of the file.\n\n# Both of\n#\n# them.\na = \"1\"\n# b_c = 2\n\n# A part.\n# [part]\n# d = 3 # three\n";
         let block = |words: &[&str], lines: &[(&str, bool)]| Block {
             words: words.iter().map(ToString::to_string).collect(),
             lines: lines.iter().map(|(line, optional)| ((*line).to_owned(), *optional)).collect(),

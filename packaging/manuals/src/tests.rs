@@ -49,19 +49,18 @@ fn what_differs_is_named() {
 fn the_document_has_every_setting_once_and_no_table_breaks() {
     let made = made();
     let text = &made[Path::new("docs/CONFIGURATION.md")];
-    for words in words::PROGRAMS {
-        let (_, part) = text.split_once(&format!("\n## {}\n", words.config)).unwrap();
+    for settings in words::PROGRAMS.iter().flat_map(|words| words.settings) {
+        let (_, part) = text.split_once(&format!("\n## {}\n", settings.path)).unwrap();
         let part = part.split("\n## ").next().unwrap();
-        for block in settings::blocks(words.settings).iter().skip(1) {
-            for (line, optional) in &block.lines {
-                let line = line.split(" # ").next().unwrap().trim();
-                let shown = match (line.starts_with('['), optional) {
-                    (true, _) => format!("\n### `{line}`\n"),
-                    (false, true) => format!("`{line}`"),
-                    (false, false) => format!("**`{line}`**"),
-                };
-                assert!(part.contains(&shown), "{shown}:\n{part}");
-            }
+        for (line, optional) in settings::blocks(settings.text).iter().skip(1).flat_map(|block| &block.lines)
+        {
+            let line = line.split(" # ").next().unwrap().trim();
+            let shown = match (line.starts_with('['), optional) {
+                (true, _) => format!("\n### `{line}`\n"),
+                (false, true) => format!("`{line}`"),
+                (false, false) => format!("**`{line}`**"),
+            };
+            assert!(part.contains(&shown), "{shown}:\n{part}");
         }
     }
     for row in text.lines().filter(|line| line.starts_with('|')) {
@@ -92,7 +91,7 @@ fn every_command_has_its_page_with_every_part() {
             assert!(text.contains(&format!("\n\\fB{key} = ")), "{key}:\n{text}");
         }
     }
-    let text = &made[Path::new("man/man5/imprint-rules.toml.5")];
+    let text = &made[&share("man/man5/imprint-rules.toml.5")];
     for key in ["promote_from", "instance_profile", "vpc", "subnet", "tags", "younger_than"] {
         assert!(text.contains(&format!("\n\\fB{key} = ")), "{key}:\n{text}");
     }
