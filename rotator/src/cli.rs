@@ -2,6 +2,7 @@
 //! flag takes a secret. What the commands do is in `cli/run.rs`.
 
 mod fleet;
+mod instance;
 mod run;
 
 pub(crate) use run::{failed_to_start, run};
@@ -178,6 +179,21 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Decommission(fleet::Decommission),
+    /// Publish a token for one instance alone, after a look at its facts
+    ///
+    /// EC2 must know the instance as pending or running, and a rule must allow it. The token lives for minutes ([instances]
+    /// life), is sealed so that this instance alone can unseal it, and lies under its own key. What is published and
+    /// has half of its life left stays, so it may be run again.
+    #[command(verbatim_doc_comment, after_help = more("mint"), after_long_help = after(
+        &[
+            ("imprint-rotator mint i-0123456789abcdef0", "of every factory that the rules allow it"),
+            ("imprint-rotator mint i-0123456789abcdef0 --factory app/web", "of one"),
+            ("imprint-rotator mint i-0123456789abcdef0 --factory app/web --without-rule", "an operator knows better"),
+        ],
+        "every instance has what is for it",
+        &EVERY_CLASS,
+    ))]
+    Mint(instance::Mint),
     /// Tie hosts at Conjur to the addresses of their instances
     ///
     /// Their keys then log in from nowhere else (restricted_to): not when stolen, and not when somebody has
@@ -274,6 +290,7 @@ impl Command {
         match self {
             Self::Decommission(_) => "decommission",
             Self::Doctor { .. } => "doctor",
+            Self::Mint(_) => "mint",
             Self::Pin(_) => "pin",
             Self::Plan { .. } => "plan",
             Self::Policy(_) => "policy",

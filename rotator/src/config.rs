@@ -5,12 +5,14 @@
 //! tests never touch the process environment.
 
 mod fleet;
+mod instances;
 mod login_by;
 mod object;
 mod place;
 mod read;
 
 pub use fleet::Fleet;
+pub use instances::{Cidr, Instances};
 pub use login_by::LoginBy;
 pub use object::{Content, Object};
 pub use place::Place;
@@ -72,6 +74,8 @@ pub struct Config {
     pub concurrency: usize,
     /// For the functions that remove and pin hosts.
     pub fleet: Fleet,
+    /// For the functions that mint for one instance and promote.
+    pub instances: Instances,
     /// The host factories, by id.
     pub factories: Vec<Factory>,
 }
@@ -244,7 +248,10 @@ impl Config {
     /// The same configuration, whose relative key files lie in this folder.
     fn beside(self, folder: &Path) -> Self {
         let login = self.fleet.login.map(|(login, by)| (login, by.beside(folder)));
-        Self { login_by: self.login_by.beside(folder), fleet: Fleet { login, ..self.fleet }, ..self }
+        let fleet = Fleet { login, ..self.fleet };
+        let login = self.instances.login.map(|(login, by)| (login, by.beside(folder)));
+        let instances = Instances { login, ..self.instances };
+        Self { login_by: self.login_by.beside(folder), fleet, instances, ..self }
     }
 
     /// Reads a text; `file` gives the content of the files that it names.
@@ -296,6 +303,15 @@ impl Config {
     #[must_use]
     pub fn of_the_fleet(mut self) -> Self {
         if let Some((login, by)) = self.fleet.login.take() {
+            (self.login, self.login_by) = (login, by);
+        }
+        self
+    }
+
+    /// The same with the login of the functions that mint for one instance in the place of the rotator's.
+    #[must_use]
+    pub fn of_the_instances(mut self) -> Self {
+        if let Some((login, by)) = self.instances.login.take() {
             (self.login, self.login_by) = (login, by);
         }
         self

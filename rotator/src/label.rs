@@ -4,8 +4,10 @@
 //! Conjur keeps a token's networks and lists them, so tokens of ours are known from foreign ones
 //! without any state of our own. The address comes from the documentation prefix (RFC 3849), which
 //! nobody's packets carry: `2001:db8:<deployment, 32 bits>:<mint time, 32 bits>:` and, in the last 32
-//! bits, the kind (8), a random number (8) and the mark of the token before (16), then `/128`.
+//! bits, the kind (8), a random number (8) and the mark of the token before (16), then `/128`. The label of a
+//! token for one instance has the mark of the instance (24) in the place of the last two.
 
+use imprint_core::name::InstanceId;
 use imprint_core::second::Second;
 use imprint_core::token::Fingerprint;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -62,6 +64,8 @@ pub enum Kind {
     ByHand,
     /// To be sealed with facts of machines: it lies in files that no rotator knows of.
     ClientData,
+    /// To be published for one instance.
+    Instance,
     /// To be published for a layer.
     Layer,
     /// A kind of a later version, which leaves it alone for this one.
@@ -72,6 +76,7 @@ impl Kind {
     const fn of(byte: u8) -> Self {
         match byte {
             b'H' => Self::ByHand,
+            b'I' => Self::Instance,
             b'L' => Self::Layer,
             b'D' => Self::ClientData,
             other => Self::Other(other),
@@ -82,6 +87,7 @@ impl Kind {
         match self {
             Self::ByHand => b'H',
             Self::ClientData => b'D',
+            Self::Instance => b'I',
             Self::Layer => b'L',
             Self::Other(byte) => byte,
         }
@@ -115,6 +121,20 @@ impl Label {
         let seconds = u32::try_from(now.unix()).unwrap_or(u32::MAX);
         let minted_at = Second::from_unix(seconds.into());
         Self { deployment, minted_at, kind, random, before: Mark::default() }
+    }
+
+    /// A label of a mint at `now` for one instance. It tells a mint of a run that died for the same instance:
+    /// 24 bits are enough to tell apart the instances that boot in the few minutes of such a token.
+    #[must_use]
+    pub fn for_instance(deployment: Deployment, now: Second, instance: &InstanceId) -> Self {
+        let (random, before) = mark_of(instance);
+        Self { before, ..Self::new(deployment, now, Kind::Instance, random) }
+    }
+
+    /// Whether it is one of a mint for this instance.
+    #[must_use]
+    pub fn is_for(&self, instance: &InstanceId) -> bool {
+        self.kind == Kind::Instance && (self.random, self.before) == mark_of(instance)
     }
 
     /// The same in the place of a token.
@@ -175,6 +195,13 @@ impl Label {
     }
 }
 
+fn mark_of(instance: &InstanceId) -> (u8, Mark) {
+    let digest = Fingerprint::of(instance.as_str().as_bytes());
+    let digits = |range: std::ops::Range<usize>| digest.as_str().get(range).unwrap_or_default();
+    let first = u8::from_str_radix(digits(0..2), 16).unwrap_or_default();
+    (first, Mark(u16::from_str_radix(digits(2..6), 16).unwrap_or_default()))
+}
+
 /// What stands beside a label when no network is configured: every address.
 #[must_use]
 pub fn anywhere() -> [IpNet; 2] {
@@ -221,6 +248,11 @@ mod tests {
         assert_eq!(sealed.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4407:ba78/128");
         let by_hand = minted(Kind::ByHand);
         assert_eq!(by_hand.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4807:0/128");
+        let (one, other) = ("i-0abc".parse().unwrap(), "i-0abd".parse().unwrap());
+        let own = Label::for_instance("1f2e3d4c".parse().unwrap(), Second::from_unix(0x6921_0203), &one);
+        assert!(own.is_for(&one) && !own.is_for(&other));
+        assert!(!Label { kind: Kind::Layer, ..own }.is_for(&one));
+        assert_eq!(own.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:496b:9f8a/128");
         // A fingerprint that begins with zeros is not mistaken for none.
         let zeros = label.after(Some(&"0000ffffffff".parse().unwrap()));
         assert_eq!(zeros.entry().to_string(), "2001:db8:1f2e:3d4c:6921:203:4c07:1/128");

@@ -8,6 +8,7 @@ pub mod command;
 mod ec2;
 mod failed;
 mod fleet;
+mod instance;
 mod made;
 
 use crate::fleet::run::Deed;
@@ -18,6 +19,7 @@ use crate::rotate::{self, Ask, Report, Run};
 use crate::session::LogIn as _;
 use crate::status::Status;
 use command::Command;
+use ec2::Changes;
 use failed::Failed;
 use imprint_core::caller::RunId;
 use imprint_core::error::Class;
@@ -78,10 +80,16 @@ async fn answer(
     let made = async || made.ready(arn, name, id).await;
     let (of, deadline) = ((function, id), event.context.deadline);
     match command {
+        Command::Changed(changes) => changed(made().await, changes, &of, deadline).await,
         Command::Decommission(ask) => {
             over_the_fleet(made().await, Deed::Decommission, ask, &of, deadline).await
         }
-        Command::Nothing => Ok(json!({"schema": 1, "nothing": "to do"})),
+        Command::Mint(command::Mint { factories, instances }) => {
+            let ask = crate::instance::run::Ask { instances, factories };
+            let made = made().await;
+            minted(&made, &ask, &of, deadline).await.and_then(|report| instance::summed_up(&report))
+        }
+        Command::Nothing => Ok(nothing()),
         Command::Pin(ask) => over_the_fleet(made().await, Deed::Pin, ask, &of, deadline).await,
         Command::Plan(ask) => {
             let made = made().await.inspect_err(complain)?;
@@ -118,6 +126,67 @@ async fn answer(
             Ok(judged(told.to_json(), told.class()))
         }
     }
+}
+
+fn nothing() -> Value {
+    json!({"schema": 1, "nothing": "to do"})
+}
+
+/// What instances that began need, and what is left of others that ended. Of a batch whose instances failed for
+/// themselves, only their records come again.
+async fn changed(
+    made: Result<Rc<Made>, Failed>,
+    changes: Changes,
+    of: &(&str, &RunId),
+    deadline: u64,
+) -> Result<Value, Failed> {
+    // Without rules nobody may have anything, so that the function of those that end need not be told of others.
+    let is_for_nobody = made.as_ref().is_ok_and(|made| made.config.fleet.rules.is_empty());
+    let mut reply = nothing();
+    if !is_for_nobody {
+        let ask = crate::instance::run::Ask { instances: changes.began, factories: Vec::new() };
+        let report = minted(&made, &ask, of, deadline).await?;
+        reply = match &changes.records {
+            Some(records) => instance::of_batch(&report, records),
+            None => instance::summed_up(&report)?,
+        };
+    }
+    if changes.ended.is_empty() {
+        return Ok(reply);
+    }
+    let gone = command::Fleet { instances: changes.ended, ..command::Fleet::default() };
+    let mut ended = over_the_fleet(made, Deed::Decommission, gone, of, deadline).await?;
+    if let (false, Some(members)) = (is_for_nobody, ended.as_object_mut()) {
+        members.insert("batchItemFailures".to_owned(), reply["batchItemFailures"].clone());
+        members.insert("instances".to_owned(), reply["instances"].clone());
+    }
+    Ok(ended)
+}
+
+/// A run that mints for single instances; it has published its metrics.
+async fn minted(
+    made: &Result<Rc<Made>, Failed>,
+    ask: &crate::instance::run::Ask,
+    (function, id): &(&str, &RunId),
+    deadline: u64,
+) -> Result<crate::instance::report::Report, Failed> {
+    let ended = match made {
+        Ok(made) => instance::run(made, ask, id, left(deadline, made.on.now())).await,
+        Err(failed) => Err(failed.clone()),
+    };
+    let of = metrics::Of { function, rotation_id: id.as_str(), now: Second::now() };
+    match &ended {
+        Ok(report) => publish(&[of.instances(&report.counts(), report.class())]),
+        Err(failed) => {
+            complain(failed);
+            if failed.class != Class::Usage {
+                let failures = ask.instances.len().max(1);
+                let counts = crate::instance::report::Counts { failed: failures, ..Default::default() };
+                publish(&[of.instances(&counts, Some(failed.class))]);
+            }
+        }
+    }
+    ended
 }
 
 /// A run of the fleet's functions.

@@ -11,6 +11,7 @@ pub mod conjur_policy;
 pub mod doctor;
 pub mod effects;
 pub mod fleet;
+pub mod instance;
 pub mod label;
 pub mod lambda;
 mod logging;

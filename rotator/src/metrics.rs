@@ -5,6 +5,7 @@
 //! dimensions is paid for each month, so the one dimension is the function's name, as in AWS's own metrics
 //! of it; the factory is a member of its line beside, for Logs Insights. See ARCHITECTURE.md.
 
+use crate::instance;
 use crate::rotate::{Counts, Offered, Outcome, Report};
 use imprint_core::error::{Class, Classified as _};
 use imprint_core::second::Second;
@@ -67,6 +68,18 @@ impl Of<'_> {
             ("HostsWaiting", counts.waiting),
             ("HostsHeldBack", counts.held_back),
             ("HostsPinned", counts.pinned),
+            ("Failed", counts.failed),
+        ];
+        let metrics = metrics.map(|(name, count)| (name, "Count", count as u64));
+        self.line(&metrics, &[("class", class.map(Class::as_str))])
+    }
+
+    /// The line of a run that minted for single instances.
+    #[must_use]
+    pub fn instances(&self, counts: &instance::report::Counts, class: Option<Class>) -> String {
+        let metrics = [
+            ("InstanceTokensPublished", counts.published),
+            ("InstanceTokensKept", counts.kept),
             ("Failed", counts.failed),
         ];
         let metrics = metrics.map(|(name, count)| (name, "Count", count as u64));
@@ -154,6 +167,15 @@ mod tests {
         assert_eq!((&line["class"], &line["FunctionName"]), (&"refused".into(), &"rotator".into()));
         let defined = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
         assert_eq!(defined.len(), 5);
+    }
+
+    #[test]
+    fn a_run_that_mints_for_instances() {
+        let counts = instance::report::Counts { published: 1, kept: 2, failed: 3 };
+        let line: Value = serde_json::from_str(&of().instances(&counts, None)).unwrap();
+        let told = ["InstanceTokensPublished", "InstanceTokensKept", "Failed"].map(|name| &line[name]);
+        assert_eq!(told, [1, 2, 3].map(Value::from).each_ref());
+        assert!(line.get("class").is_none());
     }
 
     #[test]

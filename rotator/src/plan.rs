@@ -181,7 +181,7 @@ pub struct Facts<'a> {
 }
 
 /// Which live tokens an incident ends, when `published` is what agents now find: all of ours but it,
-/// those that were sealed with client data or minted by hand, which no other token takes the place of, and
+/// those that were sealed with client data, for one instance or minted by hand, which no other token takes the place of, and
 /// those that another run minted after it to take its place, since that run may be about to publish one.
 #[must_use]
 pub fn superseded(
@@ -207,8 +207,9 @@ pub fn superseded(
         newer.extend(after);
     }
     let ends = |token: &&Listed| {
-        let elsewhere =
-            token.label.is_some_and(|label| matches!(label.kind, Kind::ByHand | Kind::ClientData));
+        let elsewhere = token
+            .label
+            .is_some_and(|label| matches!(label.kind, Kind::ByHand | Kind::ClientData | Kind::Instance));
         !elsewhere && !newer.contains(token) && token.expires_at.plus(CLOCKS) >= now
     };
     // Without the published one in the list nothing is sure.
@@ -265,7 +266,7 @@ fn orphans<'a>(facts: &Facts<'a>, now: Second) -> Vec<&'a Listed> {
     let labels = known
         .iter()
         .filter_map(|token| token.label)
-        .filter(|label| !matches!(label.kind, Kind::ByHand | Kind::ClientData));
+        .filter(|label| !matches!(label.kind, Kind::ByHand | Kind::ClientData | Kind::Instance));
     let Some(oldest) = labels.map(|label| label.minted_at).min() else { return Vec::new() };
     let is_orphan = |token: &&Listed| {
         let Some(Label { minted_at, .. }) = token.layers(facts.deployment) else { return false };
@@ -325,7 +326,7 @@ fn why_replace(facts: &Facts<'_>, binding: &Binding, now: Second) -> Option<Why>
 }
 
 /// Whether all that the configuration decides is the same.
-fn is_as_wanted(published: &Binding, wanted: &Binding) -> bool {
+pub(crate) fn is_as_wanted(published: &Binding, wanted: &Binding) -> bool {
     *published
         == Binding {
             fingerprint: published.fingerprint.clone(),

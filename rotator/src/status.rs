@@ -68,6 +68,8 @@ pub struct Counts {
     pub by_hand: usize,
     /// Of these, those that are sealed with client data.
     pub client_data: usize,
+    /// Of these, those that are for one instance each.
+    pub instance: usize,
     /// Expired ones of ours.
     pub expired: usize,
     /// Those of anybody else.
@@ -146,6 +148,7 @@ fn count(config: &Config, tokens: &[(Listed, Option<Standing>)], now: Second) ->
         counts.ours += 1;
         counts.by_hand += usize::from(label.kind == Kind::ByHand);
         counts.client_data += usize::from(label.kind == Kind::ClientData);
+        counts.instance += usize::from(label.kind == Kind::Instance);
         counts.superseded += usize::from(*standing == Some(Standing::Superseded));
         counts.orphans += usize::from(*standing == Some(Standing::Orphan));
     }
@@ -164,6 +167,7 @@ impl fmt::Display for Counts {
             (self.orphans, "orphaned"),
             (self.by_hand, "by hand"),
             (self.client_data, "client data"),
+            (self.instance, "for an instance"),
         ]);
         let others = named(&[(self.expired, "expired"), (self.foreign, "foreign")]);
         write!(f, "{} ours", self.ours)?;
@@ -227,10 +231,10 @@ impl State {
 
 impl Counts {
     fn to_json(self) -> Value {
-        let Self { ours, superseded, orphans, by_hand, client_data, expired, foreign } = self;
+        let Self { ours, superseded, orphans, by_hand, client_data, instance, expired, foreign } = self;
         json!({
             "ours": ours, "superseded": superseded, "orphans": orphans, "by_hand": by_hand,
-            "client_data": client_data, "expired": expired, "foreign": foreign,
+            "client_data": client_data, "instance": instance, "expired": expired, "foreign": foreign,
         })
     }
 }

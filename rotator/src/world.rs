@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         name: &'static str,
         act: impl FnOnce(&mut State) -> Result<T, Error>,

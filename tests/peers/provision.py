@@ -165,6 +165,20 @@ class Cloud:
                 allow(["ec2:DescribeInstances"], "*"),
             ],
         )
+        instances = self.role(
+            "imprint-instances",
+            "lambda.amazonaws.com",
+            [
+                allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/instances/*"),
+                allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
+                allow(
+                    ["kms:Encrypt", "kms:Decrypt"],
+                    key_arn,
+                    {"StringEquals": {"kms:EncryptionContext:imprint:scope": "instance"}},
+                ),
+                allow(["ec2:DescribeInstances"], "*"),
+            ],
+        )
         roles = {
             name: self.role(
                 name,
@@ -185,6 +199,7 @@ class Cloud:
             "key_arn": key_arn,
             "rotator_role": rotator,
             "fleet_role": fleet,
+            "instances_role": instances,
             "roles": roles,
             "objects": {name: object_key(account, factory) for name, factory in layers.items()},
         }

@@ -4,7 +4,7 @@
 mod doctor;
 mod token;
 
-use super::{Cli, Command, fleet};
+use super::{Cli, Command, fleet, instance};
 use crate::PROGRAM;
 use crate::config::{self, Config, Place};
 use crate::conjur_policy;
@@ -40,6 +40,8 @@ pub(super) enum Error {
     #[error(transparent)]
     Fleet(#[from] crate::fleet::run::Error),
     #[error(transparent)]
+    Instance(#[from] crate::instance::run::Error),
+    #[error(transparent)]
     Policy(#[from] conjur_policy::Error),
     #[error(transparent)]
     Publish(#[from] publish::Error),
@@ -59,6 +61,7 @@ impl Classified for Error {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
             Self::Fleet(error) => error.class(),
+            Self::Instance(error) => error.class(),
             Self::Output(_) => Class::Storage,
             Self::Policy(error) => error.class(),
             Self::Publish(error) => error.class(),
@@ -74,6 +77,7 @@ impl Classified for Error {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
             Self::Fleet(error) => error.hint(),
+            Self::Instance(error) => error.hint(),
             Self::Output(_) => {
                 Some("what was asked for is done, but not told: see whether the disk is full that it goes to")
             }
@@ -165,6 +169,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             Ok(None)
         }
         Command::Decommission(ask) => fleet::decommission(&config, ask, &caller("decommission")).await,
+        Command::Mint(ask) => instance::mint(&config, ask, &id, &caller("mint")).await,
         Command::Pin(ask) => fleet::pin(&config, ask, &caller("pin")).await,
         Command::Rules(ask) => fleet::rules(&config, ask, &caller("rules")).await,
         Command::Plan { now, factories, json } => {
@@ -224,6 +229,7 @@ fn complain(error: &Error) {
         Error::Config(_)
         | Error::Effect(_)
         | Error::Fleet(_)
+        | Error::Instance(_)
         | Error::Output(_)
         | Error::Policy(_)
         | Error::Publish(_)

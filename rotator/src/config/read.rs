@@ -1,6 +1,7 @@
 //! From the TOML text to a [`Config`]: one function a section.
 
 use super::fleet::{Fleet, fleet, rules};
+use super::instances::{instances, life_fits};
 use super::login_by::login_by;
 use super::object::is_no_key_file;
 use super::{Aws, Beside, Config, Error, Factory};
@@ -49,7 +50,13 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
         let mut section = root.section("fleet");
         let fleet = fleet(&mut section, region);
         let fleets_way = fleet.as_ref().and_then(|fleet| fleet.login.as_ref()).map(|(_, by)| by);
-        let ways = [("api_key_file", login_by.as_ref()), ("fleet.api_key_file", fleets_way)];
+        let instances = instances(&mut root.section("instances"), region);
+        let instances_way = instances.as_ref().and_then(|it| it.login.as_ref()).map(|(_, by)| by);
+        let ways = [
+            ("api_key_file", login_by.as_ref()),
+            ("fleet.api_key_file", fleets_way),
+            ("instances.api_key_file", instances_way),
+        ];
         for (setting, way) in ways {
             if beside == Beside::Objects && way.is_some_and(is_no_key_file) {
                 let why = "is relative, and an object is no place for an API key: seal it (seal-login), or name a file with its whole path";
@@ -59,6 +66,10 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
         let factories = factories(root, leader_url.as_ref());
         let rules = rules(&mut section, file, factories.as_deref());
         drop(section);
+        if let (Some(instances), Some(factories)) = (&instances, &factories) {
+            let spreads = factories.iter().map(|factory| factory.spread);
+            life_fits(root, instances, spreads.filter(|spread| *spread <= LONGEST_SPREAD));
+        }
         let config = Config {
             account: account?,
             appliance_url: appliance_url?,
@@ -72,6 +83,7 @@ pub(super) fn config(content: &str, file: ReadFile<'_>, beside: Beside) -> Resul
             revoke: revoke?,
             concurrency: usize::try_from(concurrency?).ok()?,
             fleet: Fleet { rules: rules?, ..fleet? },
+            instances: instances?,
             factories: factories?,
         };
         each_binding_fits(root, &config);

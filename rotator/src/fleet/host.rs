@@ -13,6 +13,29 @@ pub struct Place {
     pub region: String,
 }
 
+impl Place {
+    /// The ARN of an instance of this place, as EC2 puts it into every request of that instance's role.
+    #[must_use]
+    pub fn arn(&self, instance: &InstanceId) -> String {
+        let Self { account_id, region } = self;
+        format!("arn:{}:ec2:{region}:{account_id}:instance/{instance}", partition(region))
+    }
+}
+
+/// The partition of a region; source: the AWS General Reference, "AWS regional endpoints" of each partition.
+fn partition(region: &str) -> &'static str {
+    match region.split_once('-') {
+        Some(("cn", _)) => "aws-cn",
+        Some(("eusc", _)) => "aws-eusc",
+        Some((_, rest)) if rest.starts_with("gov-") => "aws-us-gov",
+        Some((_, rest)) if rest.starts_with("iso-") => "aws-iso",
+        Some((_, rest)) if rest.starts_with("isob-") => "aws-iso-b",
+        Some((_, rest)) if rest.starts_with("isoe-") => "aws-iso-e",
+        Some((_, rest)) if rest.starts_with("isof-") => "aws-iso-f",
+        Some(_) | None => "aws",
+    }
+}
+
 /// A host that Imprint made for an instance of this place.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct Host {
@@ -41,6 +64,23 @@ pub fn hosts_of(place: &Place, branch: &Branch, members: &BTreeSet<HostId>) -> (
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_arn_of_an_instance() {
+        let check = |region: &str, partition: &str| {
+            let place = Place { account_id: "123456789012".to_owned(), region: region.to_owned() };
+            let arn = format!("arn:{partition}:ec2:{region}:123456789012:instance/i-0abc");
+            assert_eq!(place.arn(&"i-0abc".parse().unwrap()), arn);
+        };
+        check("eu-west-1", "aws");
+        check("cn-north-1", "aws-cn");
+        check("us-gov-west-1", "aws-us-gov");
+        check("us-iso-east-1", "aws-iso");
+        check("us-isob-east-1", "aws-iso-b");
+        check("eu-isoe-west-1", "aws-iso-e");
+        check("us-isof-south-1", "aws-iso-f");
+        check("eusc-de-east-1", "aws-eusc");
+    }
 
     #[test]
     fn only_ids_of_this_place_that_name_an_instance() {

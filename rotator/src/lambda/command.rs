@@ -4,7 +4,7 @@
 //! `{"command": "rotate", "factories": ["app/web"], "now": true}`. Whoever may invoke the function may send any
 //! of them, so a member that is not known is refused rather than passed over.
 
-use super::ec2;
+use super::ec2::{self, Changes};
 use crate::rotate::Ask;
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::{FactoryId, InstanceId};
@@ -15,11 +15,14 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What to send instead of what is not understood.
-const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\", \"decommission\" or \"pin\" as the command; see docs/json.md";
+const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\", \"decommission\", \"mint\" or \"pin\" as the command; see docs/json.md";
 
 /// Why an event asks for nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// A mint for nobody.
+    #[error("the event is not understood: mint needs instances")]
+    ForNobody,
     /// Nobody is removed by pinning.
     #[error("the event is not understood: even_all is for decommission")]
     EvenAll,
@@ -34,13 +37,13 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::EvenAll | Self::NeedsNow | Self::NotUnderstood(_) => Class::Usage,
+            Self::EvenAll | Self::ForNobody | Self::NeedsNow | Self::NotUnderstood(_) => Class::Usage,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::EvenAll | Self::NeedsNow | Self::NotUnderstood(_) => Some(HINT),
+            Self::EvenAll | Self::ForNobody | Self::NeedsNow | Self::NotUnderstood(_) => Some(HINT),
         }
     }
 }
@@ -49,8 +52,13 @@ impl Classified for Error {
 #[derive(Debug, Deserialize, Eq, PartialEq)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
+    /// What follows from instances that began, and from others that ended.
+    #[serde(skip)]
+    Changed(Changes),
     /// Removes hosts whose instances are gone.
     Decommission(Fleet),
+    /// Mints for single instances, as the rules allow: an event is no operator.
+    Mint(Mint),
     /// Nothing: an event told of what needs no deed.
     #[serde(skip)]
     Nothing,
@@ -80,6 +88,18 @@ pub struct Fleet {
     /// Believe EC2 also when it knows not one of many instances.
     #[serde(default)]
     pub even_all: bool,
+}
+
+/// The flags of `mint`.
+#[derive(Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Mint {
+    /// Tokens of these; of all that the rules allow when empty.
+    #[serde(default, deserialize_with = "ids")]
+    pub factories: Vec<FactoryId>,
+    /// For these.
+    #[serde(default, deserialize_with = "ids")]
+    pub instances: Vec<InstanceId>,
 }
 
 /// The flags of `plan`.
@@ -130,9 +150,12 @@ impl Command {
     /// # Errors
     /// See [`Error`].
     pub fn of(mut event: Value) -> Result<Self, Error> {
-        if let Some(instances) = ec2::ended(&event) {
-            let gone = Fleet { instances, ..Fleet::default() };
-            return Ok(if gone.instances.is_empty() { Self::Nothing } else { Self::Decommission(gone) });
+        if let Some(changes) = ec2::changes(&event) {
+            return Ok(match (changes.began.is_empty(), changes.ended.is_empty()) {
+                (true, true) => Self::Nothing,
+                (true, false) => Self::Decommission(Fleet { instances: changes.ended, ..Fleet::default() }),
+                (false, _) => Self::Changed(changes),
+            });
         }
         // EventBridge's events carry their source, whatever else is in them.
         if event.get("source").is_some_and(Value::is_string) && event.get("detail-type").is_some() {
@@ -146,6 +169,7 @@ impl Command {
         {
             Self::Rotate(Rotate { revoke_superseded: true, now: false, .. }) => Err(Error::NeedsNow),
             Self::Pin(Fleet { even_all: true, .. }) => Err(Error::EvenAll),
+            Self::Mint(Mint { instances, .. }) if instances.is_empty() => Err(Error::ForNobody),
             command => Ok(command),
         }
     }
@@ -154,6 +178,7 @@ impl Command {
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
+            Self::Changed(_) | Self::Mint(_) => "mint",
             Self::Decommission(_) => "decommission",
             Self::Nothing => "nothing",
             Self::Pin(_) => "pin",
@@ -231,7 +256,15 @@ mod tests {
             json!({"source": "aws.ec2", "detail-type": "EC2 Instance State-change Notification", "detail": detail})
         };
         check(change("terminated"), Command::Decommission(gone));
-        check(change("running"), Command::Nothing);
+        for state in ["pending", "running"] {
+            let began = Changes { began: instances(), ..Changes::default() };
+            check(change(state), Command::Changed(began));
+        }
+        check(change("stopped"), Command::Nothing);
+        check(
+            json!({"command": "mint", "instances": ["i-1"], "factories": ["app/web"]}),
+            Command::Mint(Mint { factories: web(), instances: instances() }),
+        );
         check(json!({"command": "decommission"}), Command::Decommission(Fleet::default()));
         check(
             json!({"command": "decommission", "factories": ["app/web"], "dry_run": true, "even_all": true}),
@@ -263,10 +296,16 @@ mod tests {
         };
         check(
             json!({"command": "promote"}),
-            "unknown variant `promote`, expected one of `decommission`, `pin`, `plan`, `rotate`, `status`",
+            "unknown variant `promote`, expected one of `decommission`, `mint`, `pin`, `plan`, `rotate`, `status`",
         );
         check(json!({"command": "Rotate"}), "unknown variant");
         check(json!({"command": "nothing"}), "unknown variant");
+        check(json!({"command": "changed"}), "unknown variant");
+        check(json!({"command": "mint"}), "mint needs instances");
+        check(
+            json!({"command": "mint", "instances": ["i-1"], "without_rule": true}),
+            "unknown field `without_rule`",
+        );
         check(json!({"command": "pin", "even_all": true}), "even_all is for decommission");
         check(json!({"command": "pin", "instances": ["i/1"]}), "instance-id \"i/1\" is not one");
         check(json!({"command": "decommission", "now": true}), "unknown field `now`");

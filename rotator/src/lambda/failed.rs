@@ -13,7 +13,7 @@ pub(super) const MOST: usize = 20;
 const LONGEST: usize = 2_000;
 
 /// Why an invocation failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Failed {
     pub(super) class: Class,
     /// What is told: an object of fewer than 64 KiB. Lambda keeps no more than a quarter of a megabyte of an

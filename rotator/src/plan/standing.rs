@@ -19,6 +19,8 @@ pub enum Standing {
     Expired,
     /// Somebody else's, live or over.
     Foreign,
+    /// Of ours, minted for one instance. It lives for minutes.
+    Instance,
     /// Of ours for a layer, never published, and too old to be.
     Orphan,
     /// What agents find.
@@ -39,6 +41,7 @@ impl Standing {
             Self::Coming => "coming",
             Self::Expired => "expired",
             Self::Foreign => "foreign",
+            Self::Instance => "instance",
             Self::Orphan => "orphan",
             Self::Published => "published",
             Self::Superseded => "superseded",
@@ -75,6 +78,7 @@ pub fn standings(facts: &Facts<'_>, now: Second) -> Vec<Standing> {
             _ if token.expires_at <= now => Standing::Expired,
             Kind::ByHand => Standing::ByHand,
             Kind::ClientData => Standing::ClientData,
+            Kind::Instance => Standing::Instance,
             Kind::Layer if orphans.contains(&token) => Standing::Orphan,
             Kind::Layer if line.contains(&token) => Standing::Superseded,
             Kind::Layer if facts.policy.may_come(label.minted_at, now) => Standing::Coming,

@@ -37,6 +37,7 @@ fn programs_are_told_all_reasons_and_standings() {
         Is::Coming,
         Is::Expired,
         Is::Foreign,
+        Is::Instance,
         Is::Orphan,
         Is::Published,
         Is::Superseded,

@@ -99,9 +99,11 @@ impl<E: Effects> Part<'_, E> {
         if self.find().await?.binding_fingerprint().as_ref() != Some(new) {
             return Err(self.in_doubt("another run published just after"));
         }
-        for (kind, what) in
-            [(Kind::ClientData, "were sealed with client data"), (Kind::ByHand, "were minted by hand")]
-        {
+        for (kind, what) in [
+            (Kind::ClientData, "were sealed with client data"),
+            (Kind::ByHand, "were minted by hand"),
+            (Kind::Instance, "were minted for one instance each"),
+        ] {
             let is_it = |token: &&Listed| {
                 let is_kind = token.label.is_some_and(|label| label.kind == kind);
                 is_kind && token.is_ours(config.deployment) && token.expires_at > now

@@ -47,7 +47,16 @@ fn status() -> Status {
     };
     let counts = |superseded, orphans| {
         let (by_hand, client_data) = (orphans, superseded);
-        Ok(Counts { ours: 6, superseded, orphans, by_hand, client_data, expired: 1, foreign: 12 })
+        Ok(Counts {
+            ours: 6,
+            superseded,
+            orphans,
+            by_hand,
+            client_data,
+            instance: 0,
+            expired: 1,
+            foreign: 12,
+        })
     };
     let broken = effects::Error::from(imprint_core::aws::Error::NoRegion).into();
     Status {
@@ -93,7 +102,7 @@ fn the_json() {
                 "listed": true,
             },
             "at_conjur": {
-                "ours": 6, "superseded": 2, "orphans": 0, "by_hand": 0, "client_data": 2,
+                "ours": 6, "superseded": 2, "orphans": 0, "by_hand": 0, "client_data": 2, "instance": 0,
                 "expired": 1, "foreign": 12,
             },
         })
@@ -137,11 +146,20 @@ fn whose_tokens_there_are() {
         token("1f2e3d4c", Kind::ByHand, 1, None),
         token("1f2e3d4c", Kind::ByHand, 0, Some(Standing::Expired)),
         token("1f2e3d4c", Kind::ClientData, 1, Some(Standing::ClientData)),
+        token("1f2e3d4c", Kind::Instance, 1, Some(Standing::Instance)),
         token("00000000", Kind::Layer, 1, Some(Standing::Foreign)),
         (Listed::new(Fingerprint::of(b"y"), now, &[]), Some(Standing::Foreign)),
     ];
-    let wanted =
-        Counts { ours: 7, superseded: 1, orphans: 1, by_hand: 1, client_data: 1, expired: 2, foreign: 2 };
+    let wanted = Counts {
+        ours: 8,
+        superseded: 1,
+        orphans: 1,
+        by_hand: 1,
+        client_data: 1,
+        instance: 1,
+        expired: 2,
+        foreign: 2,
+    };
     assert_eq!(count(&config, &tokens, now), wanted);
 }
 

@@ -143,6 +143,7 @@ impl Cloud {
         text(match of {
             "rotator" => &self.made["rotator_role"],
             "fleet" => &self.made["fleet_role"],
+            "instances" => &self.made["instances_role"],
             layer => &self.made["roles"][layer],
         })
     }
@@ -164,9 +165,17 @@ impl Cloud {
     /// # Panics
     /// When it fails.
     pub fn aws(&self, arguments: &[&str]) {
+        self.aws_as("rotator", arguments);
+    }
+
+    /// The same with a session of another role.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn aws_as(&self, role: &str, arguments: &[&str]) {
         let mut command = self.peers.program("aws");
         self.lead_here(&mut command);
-        command.envs(self.session(&self.role("rotator"))).env("AWS_REGION", REGION).env("HOME", &self.folder);
+        command.envs(self.session(&self.role(role))).env("AWS_REGION", REGION).env("HOME", &self.folder);
         let _said = Ran::of(command.args(arguments)).expect(0);
     }
 

@@ -114,6 +114,7 @@ impl Site {
         write(&folder.join("conjur-ca.pem"), 0o644, &site.stack.ca.pem());
         write(&folder.join("rotator.key"), 0o600, &site.stack.rotator_login().1);
         write(&folder.join("reaper.key"), 0o600, &site.stack.reaper_login().1);
+        write(&folder.join("minter.key"), 0o600, &site.stack.minter_login().1);
         write(&folder.join("rotator.toml"), 0o644, &site.rotator_config());
         site
     }
@@ -148,6 +149,10 @@ impl Site {
         );
         let (login, key) = (stack.reaper_login().0, self.folder.join("reaper.key"));
         text.push_str(&format!("\n[fleet]\nlogin = {login:?}\napi_key_file = {key:?}\n"));
+        let (login, key) = (stack.minter_login().0, self.folder.join("minter.key"));
+        text.push_str(&format!(
+            "\n[instances]\nlogin = {login:?}\napi_key_file = {key:?}\nany_address = true\n"
+        ));
         for layer in &options.layers {
             let (id, branch, nodes) = (stack.factory(layer), stack.hosts_branch(layer), stack.nodes(layer));
             text.push_str(&format!(
@@ -181,6 +186,14 @@ impl Site {
     pub fn fleet(&self, arguments: &[&str]) -> Command {
         let mut command = self.rotator(arguments);
         command.envs(self.stack.environment(Some(&self.stack.session("fleet"))));
+        command
+    }
+
+    /// The same with the role of the functions that mint for one instance and promote.
+    #[must_use]
+    pub fn instances(&self, arguments: &[&str]) -> Command {
+        let mut command = self.rotator(arguments);
+        command.envs(self.stack.environment(Some(&self.stack.session("instances"))));
         command
     }
 

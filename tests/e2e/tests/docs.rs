@@ -174,7 +174,10 @@ fn conjur_takes_the_policy() {
 fn the_iam_policies_name_what_the_programs_name() {
     let policies: Vec<serde_json::Value> =
         blocks("json").iter().map(|block| serde_json::from_str(block).unwrap()).collect();
-    assert_eq!(policies.len(), 3);
+    assert_eq!(policies.len(), 4);
+    // The function for single instances seals for them alone.
+    let condition = format!("kms:EncryptionContext:{}", imprint_core::sealed::context_key::SCOPE);
+    assert_eq!(policies[3]["Statement"][0]["Condition"]["StringEquals"][condition], "instance");
     let config = agent(&blocks("toml")[1]);
     let text = policies[0].to_string();
     let source = config.s3().unwrap();

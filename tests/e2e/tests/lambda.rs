@@ -1,6 +1,8 @@
 //! The rotator as a Lambda function of the emulator: its own binary as `bootstrap`, with a session of
 //! its role.
 
+mod instances;
+
 use crate::{Place, no_secret, programs, site};
 use imprint_e2e::cloud::{Cloud, Invoked};
 use imprint_e2e::peers::Peers;
@@ -288,7 +290,7 @@ fn the_fleets_function_removes_and_pins_hosts() {
     assert_eq!(nothing.reply["nothing"], "to do", "{nothing:?}");
 
     cloud.terminate(&ids[0]);
-    let record = |id: &str, state| json!({"eventSource": "aws:sqs", "body": change(id, state).to_string()});
+    let record = |id: &str, state| json!({"eventSource": "aws:sqs", "messageId": id, "body": change(id, state).to_string()});
     let batch = json!({"Records": [record(&ids[1], "running"), record(&ids[0], "terminated")]});
     let gone = invoke(&site, &cloud, "fleet", &batch);
     assert!(!gone.failed, "{gone:?}");

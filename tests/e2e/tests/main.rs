@@ -23,6 +23,7 @@ mod fleet;
 mod forget;
 mod genuine;
 mod help;
+mod instances;
 mod journey;
 mod json;
 mod keys;

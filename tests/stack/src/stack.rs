@@ -89,6 +89,7 @@ pub struct Stack {
     secrets: BTreeMap<String, String>,
     rotator_key: String,
     reaper_key: String,
+    minter_key: String,
 }
 
 /// The Conjur id of the rotator's host.
@@ -96,6 +97,9 @@ const ROTATOR: &str = "imprint/rotator";
 
 /// The Conjur id of the host that removes and pins hosts.
 const REAPER: &str = "imprint/reaper";
+
+/// The Conjur id of the host that mints for one instance and promotes.
+const MINTER: &str = "imprint/minter";
 
 impl Stack {
     /// Starts all of it.
@@ -121,7 +125,7 @@ impl Stack {
             let id = format!("{}:host:{host}", options.account);
             created.remove(&id).expect("the key of the host just made")
         };
-        let (rotator_key, reaper_key) = (key_of(ROTATOR), key_of(REAPER));
+        let [rotator_key, reaper_key, minter_key] = [ROTATOR, REAPER, MINTER].map(&mut key_of);
         let mut secrets = BTreeMap::new();
         for layer in &options.layers {
             let secret = format!("{layer}-{:016x}", fastrand::u64(..));
@@ -145,6 +149,7 @@ impl Stack {
             secrets,
             rotator_key,
             reaper_key,
+            minter_key,
         };
         stack.set_roles();
         stack
@@ -165,6 +170,13 @@ impl Stack {
             .allow(&["s3:ListBucket"], &bucket)
             .allow(&["ec2:DescribeInstances"], "*");
         self.credentials.set_policy("fleet", fleet);
+        let instances = Policy::none()
+            .allow(&["s3:GetObject", "s3:PutObject"], &format!("{bucket}/instances/*"))
+            .allow(&["s3:ListBucket"], &bucket)
+            .allow(&["kms:Encrypt", "kms:Decrypt"], &self.key)
+            .when("imprint:scope", "instance")
+            .allow(&["ec2:DescribeInstances"], "*");
+        self.credentials.set_policy("instances", instances);
         self.credentials.set_policy("operator", Policy::everything());
         for layer in &self.options.layers {
             let policy = Policy::none()
@@ -226,7 +238,7 @@ impl Stack {
         self.s3.service().object(&self.options.bucket, &self.object_key(layer))
     }
 
-    /// A session of twelve hours of the role `rotator`, `fleet`, `operator` (who may do everything), or
+    /// A session of twelve hours of the role `rotator`, `fleet`, `instances`, `operator` (who may do everything), or
     /// of a layer's role.
     #[must_use]
     pub fn session(&self, role: &str) -> Keys {
@@ -243,6 +255,12 @@ impl Stack {
     #[must_use]
     pub fn reaper_login(&self) -> (String, String) {
         (format!("host/{REAPER}"), self.reaper_key.clone())
+    }
+
+    /// The login at Conjur, and its API key, of the functions that mint for one instance and promote.
+    #[must_use]
+    pub fn minter_login(&self) -> (String, String) {
+        (format!("host/{MINTER}"), self.minter_key.clone())
     }
 
     /// The layer that a layer's hosts are in, as Conjur names it, without account and kind.
@@ -314,7 +332,7 @@ impl Stack {
 }
 
 /// The policy of a deployment: a branch for each layer; the rotator with the two privileges that it needs on
-/// each factory; the reaper, which lists each layer and changes each branch of hosts.
+/// each factory; the reaper, which lists each layer and changes each branch of hosts; the minter, which does both.
 fn conjur_policy(layers: &[String]) -> String {
     let mut yaml = "\
 - !policy
@@ -326,6 +344,10 @@ fn conjur_policy(layers: &[String]) -> String {
         authn/api-key: true
     - !host
       id: reaper
+      annotations:
+        authn/api-key: true
+    - !host
+      id: minter
       annotations:
         authn/api-key: true
 "
@@ -347,15 +369,15 @@ fn conjur_policy(layers: &[String]) -> String {
       privileges: [ read, execute ]
       resource: !variable password
 - !permit
-  role: !host {ROTATOR}
+  role: [ !host {ROTATOR}, !host {MINTER} ]
   privileges: [ execute, update ]
   resource: !host-factory {layer}/factory
 - !permit
-  role: !host {REAPER}
+  role: [ !host {REAPER}, !host {MINTER} ]
   privileges: [ read ]
   resource: !layer {layer}/nodes
 - !permit
-  role: !host {REAPER}
+  role: [ !host {REAPER}, !host {MINTER} ]
   privileges: [ read, update ]
   resource: !policy {layer}/hosts
 "

@@ -166,13 +166,14 @@ fn what_each_token_is() {
         layer("over", 8 * HOUR, None),
         minted("hand", Kind::ByHand, HOUR, None),
         minted("sealed", Kind::ClientData, HOUR, None),
-        minted("of a later version", Kind::Other(b'I'), HOUR, None),
+        minted("one's own", Kind::Instance, HOUR, None),
+        minted("of a later version", Kind::Other(b'Z'), HOUR, None),
         of("00000001", "another deployment's", 1),
         foreign("foreign", 1),
         foreign("foreign and over", 9),
         minted("hand, over", Kind::ByHand, 9 * HOUR, None),
     ];
-    let others = [ByHand, ClientData, Unclear, Foreign, Foreign, Foreign, Expired];
+    let others = [ByHand, ClientData, Instance, Unclear, Foreign, Foreign, Foreign, Expired];
     let known = [Published, Superseded, Orphan, Orphan, Coming, Expired];
     assert_eq!(stand(&listed, Some(0)), [&known[..], &others].concat());
     // Just after its put, older ones have their overlap.
@@ -182,6 +183,6 @@ fn what_each_token_is() {
     let unclear = [Unclear, Unclear, Unclear, Unclear, Coming, Expired];
     assert_eq!(stand(&listed, None), [&unclear[..], &others].concat());
     // What agents find is published, whoever minted it, and whatever end the object claims.
-    assert_eq!(stand(&listed, Some(10))[10], Published);
-    assert_eq!(stand(&listed, Some(12))[12], Published);
+    assert_eq!(stand(&listed, Some(11))[11], Published);
+    assert_eq!(stand(&listed, Some(13))[13], Published);
 }

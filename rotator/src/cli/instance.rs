@@ -1,0 +1,53 @@
+//! `mint`: what it takes, and how it is run.
+
+use super::run::{Error, say};
+use crate::config::Config;
+use crate::instance::judge::Judge;
+use crate::instance::real::Real;
+use crate::instance::report::Report;
+use crate::instance::run::{Ask, Run};
+use clap::Args;
+use imprint_core::caller::{Caller, RunId};
+use imprint_core::error::Class;
+use imprint_core::name::{FactoryId, InstanceId};
+use imprint_core::retry::Retry;
+
+#[derive(Debug, Args)]
+pub(super) struct Mint {
+    /// The instances
+    #[arg(value_name = "INSTANCE", required = true)]
+    instances: Vec<InstanceId>,
+    /// Of this factory of the configuration; may be repeated; of all that the rules allow when left out
+    #[arg(long = "factory", value_name = "ID")]
+    factories: Vec<FactoryId>,
+    /// Whatever the rules say; the report tells it
+    #[arg(long, requires = "factories")]
+    without_rule: bool,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn mint(
+    config: &Config,
+    ask: Mint,
+    id: &RunId,
+    caller: &Caller,
+) -> Result<Option<Class>, Error> {
+    let Mint { instances, factories, without_rule, json } = ask;
+    let judge = if without_rule { Judge::WithoutRule } else { Judge::Rules(&config.fleet.rules) };
+    let on = Real::new(config, caller).await?;
+    let repeats = 10 + 2 * u32::try_from(instances.len()).unwrap_or(u32::MAX / 4);
+    let retry = Retry::new(config.policy.longest_run(), repeats);
+    let report = Run::open(config, judge, id, &on, &retry).await?.mint(&Ask { instances, factories }).await?;
+    told(json, &report)?;
+    Ok(report.class())
+}
+
+fn told(json: bool, report: &Report) -> Result<(), Error> {
+    if json {
+        return say(format_args!("{:#}", report.to_json()));
+    }
+    // A failure has been said on standard error, with its hint.
+    report.instances.iter().filter(|outcome| outcome.result.is_ok()).try_for_each(say)
+}

@@ -1,0 +1,71 @@
+//! Minting for single instances in Lambda: the same runs as the command's, with results, log lines and metrics.
+
+use super::failed::{Failed, MOST, cut};
+use super::made::Made;
+use crate::instance::judge::Judge;
+use crate::instance::real::Real;
+use crate::instance::report::{Counts, Report};
+use crate::instance::run::{Ask, Error, Run};
+use imprint_core::caller::RunId;
+use imprint_core::error::{Class, Classified, chain};
+use imprint_core::name::InstanceId;
+use imprint_core::retry::Retry;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A run, within what is left of the invocation.
+pub(super) async fn run(made: &Made, ask: &Ask, id: &RunId, within: Duration) -> Result<Report, Failed> {
+    let config = &made.config;
+    let on = Real::new(config, &made.caller).await.map_err(|e| Failed::of(&e))?;
+    let repeats = 10 + 2 * u32::try_from(ask.instances.len()).unwrap_or(u32::MAX / 4);
+    let retry = Retry::new(within, repeats);
+    let judge = Judge::Rules(&config.fleet.rules);
+    let ran = async { Run::open(config, judge, id, &on, &retry).await?.mint(ask).await };
+    ran.await.map_err(|error: Error| Failed::of(&error))
+}
+
+/// The result of a run, or its failure; what happened to each instance was logged as it happened.
+pub(super) fn summed_up(report: &Report) -> Result<Value, Failed> {
+    told(report);
+    match report.class() {
+        None => Ok(report.to_json()),
+        Some(class) => Err(Failed { class, report: summary(report, class) }),
+    }
+}
+
+/// The result of a run for a batch: Lambda gives those of its records that failed to the function again.
+pub(super) fn of_batch(report: &Report, records: &[(String, InstanceId)]) -> Value {
+    told(report);
+    let again = report.again();
+    let failed = records.iter().filter(|(_, instance)| again.contains(instance));
+    let failed: Vec<Value> = failed.map(|(record, _)| json!({"itemIdentifier": record})).collect();
+    let mut reply = report.to_json();
+    if let Some(members) = reply.as_object_mut() {
+        members.insert("batchItemFailures".to_owned(), failed.into());
+    }
+    reply
+}
+
+fn told(report: &Report) {
+    let class = report.class();
+    let Counts { published, kept, failed } = report.counts();
+    let level = if class.is_some() { log::Level::Error } else { log::Level::Info };
+    log::log!(
+        level, event = "mint ended", class = class.map_or("", Class::as_str), published, kept, failed;
+        "{published} tokens for instances published, {kept} kept, {failed} failed"
+    );
+}
+
+/// The first of the failures, and how many there are.
+fn summary(report: &Report, class: Class) -> Value {
+    let failed = report.errors().count();
+    let first = report.errors().take(MOST).map(|(outcome, error)| {
+        json!({
+            "instance": outcome.instance.as_str(), "class": error.class().as_str(),
+            "error": cut(&chain(error)), "hint": error.hint(),
+        })
+    });
+    let instances: Vec<Value> = first.collect();
+    let unnamed = failed.saturating_sub(instances.len());
+    json!({"class": class.as_str(), "failed": failed, "unnamed": unnamed, "instances": instances})
+}
