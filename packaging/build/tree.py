@@ -1,8 +1,8 @@
 """Which file goes where: from the folders below packaging/, which mirror the target tree, to packages.
 
-A file whose name begins with imprint-rotator (or rotator) belongs to the package imprint-rotator, any other
-to imprint. What lies below packaging/etc is configuration and stays as people left it; the two
-commented TOML files are no configuration but the text of one: see EXAMPLES.
+A file whose name says so (OF_THE_ROTATOR) belongs to the package imprint-rotator, any other to imprint. What
+lies below packaging/etc is configuration and stays as people left it; the commented TOML files are
+no configuration but the text of one: see EXAMPLE.
 """
 
 import dataclasses
@@ -19,15 +19,13 @@ PACKAGES = (AGENT, ROTATOR)
 # Every machine needs settings of its own, and the comments change with each release. As a conffile, such
 # a file would make dpkg ask at each upgrade, and fail where nobody answers. So packages bring the text
 # where nobody edits it, and the file below /etc is its owner's alone: no package writes it.
-EXAMPLES = {
-    "etc/imprint/config.toml": "usr/share/imprint/config.toml",
-    "etc/imprint/rotator.toml": "usr/share/imprint/rotator.toml",
-}
+EXAMPLE = re.compile(r"etc/imprint/([^/]+\.toml)")
 
 # Debian's place for completions of zsh, and everybody else's.
 ZSH = ("usr/share/zsh/vendor-completions/", "usr/share/zsh/site-functions/")
 
-OF_THE_ROTATOR = re.compile(r"_?(imprint-)?rotator\b.*")
+# rules.toml, beside rotator.toml, says which instances of a fleet may have what.
+OF_THE_ROTATOR = re.compile(r"_?imprint-rotator\b.*|(rotator|rules)\.toml|imprint-rules\.toml\.5")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +60,8 @@ def mirror(source):
     # git keeps one bit of the mode; the umask of a checkout decides the others.
     mode = 0o755 if source.stat().st_mode & 0o100 else 0o644
     data = source.read_bytes()
-    if path in EXAMPLES:
-        return File(EXAMPLES[path], data, mode)
+    if example := EXAMPLE.fullmatch(path):
+        return File(f"usr/share/imprint/{example[1]}", data, mode)
     if re.fullmatch(r"usr/share/man/man\d/[^/]+\.\d", path):
         return File(path + ".gz", squeezed(data), mode)
     return File(path, data, mode, is_config=path.startswith("etc/"))

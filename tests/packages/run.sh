@@ -13,10 +13,15 @@ if [ "$(id -u)" != 0 ]; then
         exit 77
     }
 fi
-# Debian 11 is the oldest that is meant. Ubuntu's and Amazon's packages are not in Debian's index.
-oldest=$("${as_root[@]}" bash tests/packages/root.sh bullseye)
-newer=$("${as_root[@]}" bash tests/packages/root.sh bookworm)
-export IMPRINT_ROOTS=$oldest:$newer
+# Ubuntu's and Amazon's packages are not in Debian's index.
+IMPRINT_ROOTS=$("${as_root[@]}" bash tests/packages/root.sh bookworm)
+# The oldest that is meant. Debian moves what is old out of its index one day.
+if oldest=$("${as_root[@]}" bash tests/packages/root.sh bullseye); then
+    IMPRINT_ROOTS=$oldest:$IMPRINT_ROOTS
+else
+    echo "SKIPPED: Debian 11, which the package index does not have. All is tested on Debian 12 alone." >&2
+fi
+export IMPRINT_ROOTS
 tests=("$@")
 [ ${#tests[@]} -gt 0 ] || tests=(discover --start-directory tests/packages)
 PYTHONPATH=tests/packages PYTHONDONTWRITEBYTECODE=1 \
