@@ -19,6 +19,9 @@ GLIBC=2.17
 # Bytes: the agent is fetched by every boot of a fleet.
 LARGEST_AGENT=8000000
 
+# The crates have to be there before their folder can be named.
+${CARGO:-cargo} fetch --quiet --locked --target "$target"
+
 # No path of this machine goes into the programs: of the sources, of the crates, of what is made.
 flags=("--remap-path-prefix=$PWD=/imprint" "--remap-path-prefix=$built=/built")
 for crates in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
