@@ -29,6 +29,7 @@ VAGUE_NAME = re.compile(
     r"\b(?:struct|enum|trait|mod)\s+(\w*(?:Manager|Handler|Helper|Utils?))\b|\bpub fn (get_\w+)"
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)")
+ANCHOR = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)")
 CODE_SPAN = re.compile(r"`([^`]+)`")
 PATH_IN_TABLE = re.compile(r"^[\w.-]+(/[\w.-]+)*/?$")
 
@@ -128,6 +129,24 @@ def links_lead_somewhere(name, text):
             yield line, f"the link to {target} leads nowhere"
 
 
+def anchors_are_headings(name, text):
+    """Alarms and pages lead to a section by its name; one that is renamed must not leave them behind."""
+    if not name.endswith(".md"):
+        return
+    here = ROOT / name
+    for line, (target, anchor) in matches(ANCHOR, text, lambda found: (found[1], found[2])):
+        page = (here.parent / target).resolve() if target else here
+        if page.is_file() and anchor not in anchors(page.read_text()):
+            yield line, f"{target or name} has no section #{anchor}"
+
+
+def anchors(text):
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ +(.*?) *$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.M | re.S), re.M)
+    bare = [re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in bare}
+
+
 def tables_name_real_files(name, text):
     """The README's table "I want to know ... -> file" is only good while it is right."""
     if name != "README.md":
@@ -151,6 +170,7 @@ RULES = [
     files_are_short,
     lines_end_cleanly,
     links_lead_somewhere,
+    anchors_are_headings,
     tables_name_real_files,
 ]
 

@@ -92,6 +92,19 @@ fn shown(path: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
+/// All examples have the configuration of this one (`make examples`).
+#[test]
+fn the_examples_configure_the_agent() {
+    let script = document("packaging/usr/share/doc/imprint/examples/cloud-init/baked.sh");
+    let text = script.split("/etc/imprint/config.toml <<'EOF'\n").nth(1).unwrap();
+    let config = agent(text.split("EOF\n").next().unwrap());
+    let usual = agent(&blocks("toml")[1]);
+    assert_eq!((&config.host_id, &config.host_factory), (&usual.host_id, &usual.host_factory));
+    let (source, of_readme) = (config.s3().unwrap(), usual.s3().unwrap());
+    assert_eq!((&source.bucket, &source.object), (&of_readme.bucket, &of_readme.object));
+    assert_eq!(source.kms.key, of_readme.kms.key);
+}
+
 /// Every setting that is shown as a comment is taken too.
 #[test]
 fn what_is_commented_out_is_taken() {

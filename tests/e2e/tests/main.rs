@@ -33,6 +33,7 @@ mod logins;
 mod many;
 mod metadata;
 mod one_redeemer;
+mod operations;
 mod operator;
 mod pages;
 mod place;
