@@ -35,7 +35,8 @@ pub fn observe(files: &Files) -> Observed {
         [Some(&files.identity), Some(&files.conf), Some(&files.pem), files.env.as_ref(), files.json.as_ref()];
     Observed {
         files: all.into_iter().flatten().any(|target| is_read_only(&target.path)),
-        state: is_read_only(&files.state_dir),
+        // In a sandbox it can be the one place of its file system that is not.
+        state: is_read_only(&files.state_dir.join("state.json")),
     }
 }
 

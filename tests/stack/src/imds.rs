@@ -38,6 +38,8 @@ pub struct Instance {
     pub hostname: String,
     /// Its private IPv4 address.
     pub private_ip: String,
+    /// What was given to it at launch; `None` for nothing.
+    pub user_data: Option<String>,
     /// Its tags; `None` if tags in metadata are off.
     pub tags: Option<BTreeMap<String, String>>,
 }
@@ -54,6 +56,7 @@ impl Instance {
             role: Some(role.to_owned()),
             hostname: format!("ip-{}.eu-west-1.compute.internal", address.replace('.', "-")),
             private_ip: address,
+            user_data: None,
             tags: None,
         }
     }
@@ -136,12 +139,13 @@ impl Imds {
         if state.tokens.get(token).is_none_or(|end| *end <= now) {
             return status(StatusCode::UNAUTHORIZED);
         }
+        let path = latest(&request.path);
         if let Some(role) = state.instance.role.clone()
-            && request.path == format!("{META}iam/security-credentials/{role}")
+            && path == format!("{META}iam/security-credentials/{role}")
         {
             return json_text(&state.credentials(&self.credentials, &role));
         }
-        match leaf_or_listing(&state.tree(), &request.path) {
+        match leaf_or_listing(&state.tree(), &path) {
             Some(body) if body.starts_with('{') => json_text(&body),
             Some(body) => text(body),
             None => status(StatusCode::NOT_FOUND),
@@ -149,7 +153,17 @@ impl Imds {
     }
 }
 
+/// The path at the latest version of the service: `/2021-03-23/meta-data/` and its like have the same tree.
+fn latest(path: &str) -> String {
+    let dated = path.strip_prefix('/').and_then(|rest| rest.split_once('/')).filter(|(version, _)| {
+        version.len() == 10 && version.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+    });
+    dated.map_or_else(|| path.to_owned(), |(_, rest)| format!("/latest/{rest}"))
+}
+
 const META: &str = "/latest/meta-data/";
+/// The hardware address of its one network card.
+pub const MAC: &str = "02:00:00:00:00:02";
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 impl State {
@@ -207,6 +221,7 @@ impl State {
             (format!("{META}instance-type"), "t3.micro".to_owned()),
             (format!("{META}local-hostname"), i.hostname.clone()),
             (format!("{META}local-ipv4"), i.private_ip.clone()),
+            (format!("{META}mac"), MAC.to_owned()),
             (format!("{META}placement/availability-zone"), zone),
             (format!("{META}placement/region"), i.region.clone()),
             (format!("{META}services/domain"), "amazonaws.com".to_owned()),
@@ -223,6 +238,20 @@ impl State {
             leaves.insert(format!("{META}iam/info"), format!("{info:#}"));
             // For the listing alone; its content is made when it is asked for.
             leaves.insert(format!("{META}iam/security-credentials/{role}"), String::new());
+        }
+        for (name, value) in [
+            ("device-number", "0"),
+            ("interface-id", "eni-0123456789abcdef0"),
+            ("local-ipv4s", &i.private_ip),
+            ("mac", MAC),
+            ("subnet-id", "subnet-0123456789abcdef0"),
+            // Without it, an instance is one of EC2 Classic.
+            ("vpc-id", "vpc-0123456789abcdef0"),
+        ] {
+            leaves.insert(format!("{META}network/interfaces/macs/{MAC}/{name}"), value.to_owned());
+        }
+        if let Some(text) = &i.user_data {
+            leaves.insert("/latest/user-data".to_owned(), text.clone());
         }
         for (key, value) in i.tags.iter().flatten() {
             leaves.insert(format!("{META}tags/instance/{key}"), value.clone());
@@ -283,7 +312,8 @@ impl Service for Imds {
     }
 
     fn name_of(&self, request: &Request) -> String {
-        let path = request.path.as_str();
+        let path = latest(&request.path);
+        let path = path.as_str();
         let below = |folder: &str| path.strip_prefix(META).and_then(|p| p.strip_prefix(folder));
         let name = if path == "/latest/api/token" {
             "token"

@@ -116,6 +116,15 @@ impl<S: Service> Server<S> {
     /// If a socket cannot be bound.
     #[must_use]
     pub fn start_at(address: IpAddr, service: S, config: Option<rustls::ServerConfig>) -> Self {
+        Self::start_on(SocketAddr::new(address, 0), service, config)
+    }
+
+    /// The same on a port that clients insist on; 0 is for any that is free.
+    ///
+    /// # Panics
+    /// If the socket cannot be bound.
+    #[must_use]
+    pub fn start_on(at: SocketAddr, service: S, config: Option<rustls::ServerConfig>) -> Self {
         let acceptor = config.map(|config| TlsAcceptor::from(Arc::new(config)));
         let shared = Arc::new(Shared {
             service,
@@ -136,12 +145,12 @@ impl<S: Service> Server<S> {
                         .enable_all()
                         .build()
                         .expect("a runtime");
-                    runtime.block_on(serve(address, shared, acceptor, inbox, ready));
+                    runtime.block_on(serve(at, shared, acceptor, inbox, ready));
                 }
             })
             .expect("a thread");
         let port = port.recv().expect("a free port");
-        Self { shared, commands, thread: Some(thread), at: SocketAddr::new(address, port), tls }
+        Self { shared, commands, thread: Some(thread), at: SocketAddr::new(at.ip(), port), tls }
     }
 
     /// The service, to look at its state or to change it.
@@ -235,14 +244,14 @@ impl<S> Drop for Server<S> {
 
 /// The life of the server's thread.
 async fn serve<S: Service>(
-    address: IpAddr,
+    at: SocketAddr,
     shared: Arc<Shared<S>>,
     acceptor: Option<TlsAcceptor>,
     mut inbox: commands::UnboundedReceiver<Command>,
     ready: mpsc::Sender<u16>,
 ) {
-    let bind = async |port| TcpListener::bind((address, port)).await;
-    let listener = bind(0).await.expect("a free port");
+    let bind = async |port| TcpListener::bind((at.ip(), port)).await;
+    let listener = bind(at.port()).await.expect("a free port");
     let port = listener.local_addr().expect("a bound socket").port();
     ready.send(port).expect("a caller that waits");
     let mut listener = Some(listener);

@@ -43,6 +43,8 @@ pub struct Options {
     pub address: IpAddr,
     /// Where the metadata services of its instances listen.
     pub imds_address: IpAddr,
+    /// Further names of Conjur in its certificate, beside `localhost` and its address.
+    pub conjur_names: Vec<String>,
     /// The names of S3 and KMS in their certificates; without any they speak plain HTTP.
     pub aws_names: Vec<String>,
 }
@@ -62,6 +64,7 @@ impl Options {
             layers: vec!["web".to_owned(), "db".to_owned()],
             address: Ipv4Addr::LOCALHOST.into(),
             imds_address: Ipv4Addr::LOCALHOST.into(),
+            conjur_names: Vec::new(),
             aws_names: Vec::new(),
         }
     }
@@ -135,9 +138,11 @@ impl Stack {
         let ca = Ca::named("Imprint stack CA");
         let own = options.address.to_string();
         let names: Vec<&str> = options.aws_names.iter().map(String::as_str).collect();
+        let conjur_names: Vec<&str> =
+            ["localhost", &own].into_iter().chain(options.conjur_names.iter().map(String::as_str)).collect();
         let aws = || (!names.is_empty()).then(|| ca.leaf(&names));
         let stack = Self {
-            conjur: Server::start_at(options.address, conjur, Some(ca.leaf(&["localhost", &own]))),
+            conjur: Server::start_at(options.address, conjur, Some(ca.leaf(&conjur_names))),
             s3: Server::start_at(options.address, s3, aws()),
             kms: Server::start_at(options.address, kms, aws()),
             ec2: Server::start_at(options.address, ec2, aws()),
