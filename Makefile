@@ -98,6 +98,11 @@ package-test: ## installs, upgrades, removes and purges what is in target/packag
 	@$(need) mmdebstrap python rpm util-linux
 	bash tests/packages/run.sh
 
+.PHONY: boot-test
+boot-test: cc $(if $(wildcard target/package/SHA256SUMS),,package) ## boots what is in target/package, made if there is none: systemd, cloud-init, all cases or CASE=...; as root or by sudo
+	@$(need) ip mmdebstrap rpm util-linux
+	bash tests/boot/run.sh $(CASE)
+
 .PHONY: package-reproducible
 package-reproducible: cc ## makes the packages of the last commit twice, elsewhere and later, and compares their bytes
 	bash packaging/build/reproducible.sh $(ARCHES)

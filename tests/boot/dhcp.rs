@@ -29,9 +29,9 @@ pub fn serve(router: Ipv4Addr, guest: Ipv4Addr) -> Result<(), Failed> {
 
 fn answer(question: &[u8], router: Ipv4Addr, guest: Ipv4Addr) -> Option<Vec<u8>> {
     let options = question.get(HEADER..)?.strip_prefix(&COOKIE)?;
-    let kind = match option(options, 53)?.first()? {
-        &DISCOVER => OFFER,
-        &REQUEST => ACK,
+    let kind = match *option(options, 53)?.first()? {
+        DISCOVER => OFFER,
+        REQUEST => ACK,
         _ => return None,
     };
     let mut reply = vec![0; HEADER];

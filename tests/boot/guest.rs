@@ -72,7 +72,8 @@ impl Guest {
         command.args(["--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private", "bash"]);
         command.arg(script).arg(&ground.tools).arg(&disk.root).arg(control_group(case.name)).arg(&uuid);
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-        let since = SystemTime::now();
+        // As the file system has it, a moment ago.
+        let since = fs::metadata(&uuid)?.modified()?;
         let nspawn = command.spawn()?;
         let mut guest = Self { nspawn, leader: String::new(), since };
         let children = format!("/proc/{0}/task/{0}/children", guest.nspawn.id());
@@ -80,8 +81,8 @@ impl Guest {
             let text = fs::read_to_string(&children).unwrap_or_default();
             let leader = text.split_whitespace().next().unwrap_or_default();
             guest.leader = leader.to_owned();
-            let bus = format!("/proc/{leader}/root/run/systemd/private");
-            !leader.is_empty() && Path::new(&bus).exists()
+            let its_root = PathBuf::from(format!("/proc/{leader}/root"));
+            !leader.is_empty() && its_root.join("run/systemd/private").exists()
         })?;
         Ok(guest)
     }

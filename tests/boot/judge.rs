@@ -261,7 +261,7 @@ impl<'a> Judge<'a> {
         let (secret, group) =
             if self.case.image == Image::Group { ("640", "imprint") } else { ("600", "root") };
         let below = if self.case.image == Image::ReadOnlyEtc { "/run/imprint" } else { "/etc" };
-        let mut lines = vec![
+        let mut lines = [
             format!("644 root:root {below}/conjur.conf"),
             format!("{secret} root:{group} {below}/conjur.identity"),
             format!("644 root:root {below}/conjur.pem"),

@@ -15,6 +15,7 @@ mkdir -p "$folder"
 rm -rf "$folder"/rootfs-*
 packages=systemd,systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,iproute2,openssh-server,libcap2-bin
 echo "boot: making the root file system (a minute or two)" >&2
+# shellcheck disable=SC2016 # mmdebstrap's hooks are given the root as their own $1
 mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt='APT::Install-Recommends "false"' \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/imprint/*' \

@@ -40,6 +40,7 @@ for need in "$@"; do
         command -v "$need" >/dev/null || lacks "$need" "$need"
         ;;
     e2fsprogs) has mkfs.ext4 chattr || lacks "chattr and mkfs.ext4" e2fsprogs ;;
+    ip) has ip || lacks ip iproute2 ;;
     man) has man groff || lacks man man-db groff-base ;;
     systemd) has systemd-analyze systemd-sysusers journalctl || lacks "systemd's tools" systemd ;;
     util-linux) has unshare setpriv mount || lacks "unshare and setpriv" util-linux mount ;;
