@@ -103,6 +103,11 @@ boot-test: cc $(if $(wildcard target/package/SHA256SUMS),,package) ## boots what
 	@$(need) ip mmdebstrap rpm util-linux
 	bash tests/boot/run.sh $(CASE)
 
+.PHONY: boot-test-vm
+boot-test-vm: cc $(if $(wildcard target/package/SHA256SUMS),,package) ## boots the deb on a whole emulated machine with EC2's SMBIOS; takes minutes, as root or by sudo
+	@$(need) e2fsprogs ip mmdebstrap util-linux
+	bash tests/boot/run.sh vm
+
 .PHONY: package-reproducible
 package-reproducible: cc ## makes the packages of the last commit twice, elsewhere and later, and compares their bytes
 	bash packaging/build/reproducible.sh $(ARCHES)

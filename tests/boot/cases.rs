@@ -25,6 +25,8 @@ pub struct Case {
     pub user_data: UserData,
     /// Whether the firmware tells the instance-id, as on Nitro.
     pub firmware: bool,
+    /// Whether that is the machine's own, and it is the machine that shows EC2; else a folder stands for it.
+    pub own_firmware: bool,
     /// What is wrong with the world.
     pub trouble: Trouble,
     /// What else is different about the image.
@@ -126,6 +128,7 @@ const USUAL: Case = Case {
     settings: "",
     user_data: UserData::Quiet,
     firmware: true,
+    own_firmware: false,
     trouble: Trouble::Nothing,
     image: Image::Usual,
     boots: &[Boot::First],

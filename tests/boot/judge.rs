@@ -5,10 +5,11 @@ use crate::guest::{Disk, Guest};
 use crate::world::World;
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const ENROLLED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d40";
+pub const ENROLLED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d40";
 const FAILED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d41";
 const NOTHING_TO_DO: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d42";
 const PARENTS_IDENTITY_REMOVED: &str = "6f1ed8a3c2b74e0c9d1f3a5b7c9e2d43";
@@ -118,7 +119,7 @@ pub struct Judge<'a> {
 }
 
 /// A field of a journal entry.
-fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
+pub fn field<'a>(entry: &'a Value, name: &str) -> &'a str {
     entry.get(name).and_then(Value::as_str).unwrap_or_default()
 }
 
@@ -137,27 +138,7 @@ impl<'a> Judge<'a> {
     pub fn boot(&mut self, boot: Boot, seen: &Seen) -> String {
         let faults = self.faults.len();
         self.every_boot(seen);
-        let ours: Vec<&Value> = seen
-            .journal
-            .iter()
-            .filter(|e| field(e, "_SYSTEMD_UNIT") == "imprint.service" && field(e, "_COMM") == "imprint")
-            .collect();
-        self.must(self.case.end == End::Skipped || !ours.is_empty(), || {
-            "the unit did not run: nothing of it is in the journal".to_owned()
-        });
-        for entry in &ours {
-            let trusted = [("_UID", "0"), ("_CAP_EFFECTIVE", "0"), ("SYSLOG_IDENTIFIER", "imprint")];
-            for (name, value) in trusted {
-                self.must(field(entry, name) == value, || {
-                    format!("{name} is {:?} in the journal: {}", field(entry, name), field(entry, "MESSAGE"))
-                });
-            }
-            // What goes to standard output is for the person who calls.
-            let is_line = field(entry, "_TRANSPORT") == "journal";
-            self.must(!is_line || !field(entry, "ATTEMPT_ID").is_empty(), || {
-                format!("a line without its attempt: {}", field(entry, "MESSAGE"))
-            });
-        }
+        let ours = self.ours(&seen.journal);
         let events: Vec<&str> =
             ours.iter().map(|e| field(e, "MESSAGE_ID")).filter(|id| EVENTS.contains(id)).collect();
         let want = self.events(boot);
@@ -181,6 +162,56 @@ impl<'a> Judge<'a> {
         )
     }
 
+    /// The unit's lines, each of which must come from a process without rights.
+    fn ours<'j>(&mut self, journal: &'j [Value]) -> Vec<&'j Value> {
+        let ours: Vec<&Value> = journal
+            .iter()
+            .filter(|e| field(e, "_SYSTEMD_UNIT") == "imprint.service" && field(e, "_COMM") == "imprint")
+            .collect();
+        self.must(self.case.end == End::Skipped || !ours.is_empty(), || {
+            "the unit did not run: nothing of it is in the journal".to_owned()
+        });
+        for entry in &ours {
+            let trusted = [("_UID", "0"), ("_CAP_EFFECTIVE", "0"), ("SYSLOG_IDENTIFIER", "imprint")];
+            for (name, value) in trusted {
+                self.must(field(entry, name) == value, || {
+                    format!("{name} is {:?} in the journal: {}", field(entry, name), field(entry, "MESSAGE"))
+                });
+            }
+            // What goes to standard output is for the person who calls.
+            let is_line = field(entry, "_TRANSPORT") == "journal";
+            self.must(!is_line || !field(entry, "ATTEMPT_ID").is_empty(), || {
+                format!("a line without its attempt: {}", field(entry, "MESSAGE"))
+            });
+        }
+        ours
+    }
+
+    /// The same for a machine that is off by now: what its journal, its console and its disk tell.
+    pub fn emulated(&mut self, journal: &[Value], console: &str, disk: &Disk) {
+        self.world(journal, &[("the console", console)]);
+        let ours = self.ours(journal);
+        let enrolled = ours
+            .iter()
+            .any(|e| field(e, "MESSAGE_ID") == ENROLLED && field(e, "HOST_ID") == self.world.host_id());
+        self.must(enrolled, || "no line says that it was enrolled".to_owned());
+        let of_app =
+            |e: &&Value| field(e, "_SYSTEMD_UNIT") == "app.service" && field(e, "MESSAGE").contains(" read ");
+        self.must(journal.iter().any(|e| of_app(&e)), || "the application read nothing".to_owned());
+        let log = fs::read_to_string(disk.path("/var/log/cloud-init.log")).unwrap_or_default();
+        self.must(log.contains("Loaded datasource DataSourceEc2"), || {
+            "cloud-init did not find EC2".to_owned()
+        });
+        for (path, mode) in
+            [("etc/conjur.identity", 0o600), ("etc/conjur.conf", 0o644), ("var/lib/imprint", 0o700)]
+        {
+            let found =
+                fs::metadata(disk.path(path)).map(|file| (file.mode() & 0o7777, file.uid(), file.gid()));
+            self.must(matches!(found, Ok(is) if is == (mode, 0, 0)), || format!("/{path}: {found:?}"));
+        }
+        self.disk(disk);
+    }
+
     fn events(&self, boot: Boot) -> Vec<&'static str> {
         match (self.case.end, boot) {
             (End::Skipped, _) => vec![],
@@ -197,29 +228,27 @@ impl<'a> Judge<'a> {
         self.must(seen.datasource.contains("DataSourceEc2"), || {
             format!("cloud-init did not find EC2: {}", seen.datasource)
         });
-        for entry in &seen.journal {
+        self.world(&seen.journal, &[("the console", &seen.console), ("systemctl status", &seen.status)]);
+    }
+
+    /// What the servers were asked, and what the journal and these texts tell: no secret.
+    fn world(&mut self, journal: &[Value], texts: &[(&str, &str)]) {
+        for entry in journal {
             let text = field(entry, "MESSAGE");
             self.must(!text.contains("ordering cycle"), || text.to_owned());
         }
-        let v1 = self
-            .world
-            .imds
-            .log()
-            .into_iter()
-            .find(|r| r.method == "GET" && !r.headers.contains_key("x-aws-ec2-metadata-token"));
+        let log = self.world.imds.log();
+        let v1 =
+            log.iter().find(|r| r.method == "GET" && !r.headers.contains_key("x-aws-ec2-metadata-token"));
         self.must(v1.is_none(), || format!("a request without a metadata token: {v1:?}"));
-        self.must(!self.world.imds.log().is_empty(), || {
-            "nobody asked the metadata service, not even cloud-init".to_owned()
-        });
-        let journal = serde_json::to_string(&seen.journal).unwrap_or_default();
-        for (place, text) in
-            [("the journal", &journal), ("the console", &seen.console), ("systemctl status", &seen.status)]
-        {
+        self.must(!log.is_empty(), || "nobody asked the metadata service, not even cloud-init".to_owned());
+        let journal = serde_json::to_string(journal).unwrap_or_default();
+        for (place, text) in texts.iter().chain(&[("the journal", journal.as_str())]) {
+            self.must(!text.is_empty(), || format!("{place} is empty, so it is not watched"));
             for secret in self.world.secrets() {
                 self.must(!text.contains(&secret), || format!("a secret is in {place}"));
             }
         }
-        self.must(!seen.console.is_empty(), || "the console shows nothing, so it is not watched".to_owned());
     }
 
     fn enrolled(&mut self, boot: Boot, seen: &Seen, ours: &[&Value]) {

@@ -11,6 +11,7 @@ mod dhcp;
 mod guest;
 mod judge;
 mod story;
+mod vm;
 mod world;
 
 use cases::{CASES, Case, Package};
@@ -55,6 +56,8 @@ fn main() -> ExitCode {
             let ground = Ground { root: root.into(), tools: tools.into(), folder: folder.into() };
             inside(name, &ground)
         }
+        ["vm"] => slow(),
+        ["--inside-vm", made, folder] => inside_vm(Path::new(made), Path::new(folder)),
         names => run(names),
     };
     match end {
@@ -164,20 +167,50 @@ fn inside(name: &str, ground: &Ground) -> Result<bool, Failed> {
     Ok(faults.is_empty())
 }
 
+/// The one boot of a whole machine. What it saw stays, since it is run by hand.
+fn slow() -> Result<bool, Failed> {
+    let folder = folder()?;
+    let (made, evidence) = (made("vm.sh", &folder)?, folder.join("vm"));
+    let _not_there = fs::remove_dir_all(&evidence);
+    fs::create_dir_all(&evidence)?;
+    let mut command = Command::new("unshare");
+    command.args(["--net", "--mount", "--propagation", "private"]).arg(std::env::current_exe()?);
+    let ended = command.arg("--inside-vm").args([&made, &evidence]).stdin(Stdio::null()).status()?;
+    println!("{}: {}", if ended.success() { "passed" } else { "FAILED" }, evidence.display());
+    Ok(ended.success())
+}
+
+fn inside_vm(made: &Path, evidence: &Path) -> Result<bool, Failed> {
+    let faults = vm::tell(made, evidence)?;
+    faults.iter().for_each(|fault| println!("    {fault}"));
+    Ok(faults.is_empty())
+}
+
+/// Where everything is made.
+fn folder() -> Result<PathBuf, Failed> {
+    let usual = || own().join("../../target/boot");
+    let folder = std::env::var_os("IMPRINT_BOOT_FOLDER").map_or_else(usual, PathBuf::from);
+    fs::create_dir_all(&folder)?;
+    Ok(fs::canonicalize(folder)?)
+}
+
+/// The folder of this file.
+fn own() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../boot")
+}
+
+/// What a script makes in a folder, unless it is there.
+fn made(script: &str, folder: &Path) -> Result<PathBuf, Failed> {
+    let ran = Command::new("bash").arg(own().join(script)).arg(folder).stderr(Stdio::inherit()).output()?;
+    let path = String::from_utf8(ran.stdout)?.trim().to_owned();
+    if ran.status.success() { Ok(path.into()) } else { Err(format!("{script} failed").into()) }
+}
+
 /// The root file system, the tools, and a layer with each package that is wanted.
 fn prepare(todo: &[&Case]) -> Result<Ground, Failed> {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../boot");
-    let target =
-        std::env::var_os("IMPRINT_BOOT_FOLDER").map_or_else(|| own.join("../../target/boot"), PathBuf::from);
-    fs::create_dir_all(&target)?;
-    let folder = fs::canonicalize(target)?;
-    let made = |script: &str| -> Result<PathBuf, Failed> {
-        let ran =
-            Command::new("bash").arg(own.join(script)).arg(&folder).stderr(Stdio::inherit()).output()?;
-        let path = String::from_utf8(ran.stdout)?.trim().to_owned();
-        if ran.status.success() { Ok(path.into()) } else { Err(format!("{script} failed").into()) }
-    };
-    let ground = Ground { root: made("rootfs.sh")?, tools: made("tools.sh")?, folder: folder.clone() };
+    let folder = folder()?;
+    let (root, tools) = (made("rootfs.sh", &folder)?, made("tools.sh", &folder)?);
+    let ground = Ground { root, tools, folder: folder.clone() };
     for package in [Package::Deb, Package::Rpm] {
         if !todo.iter().any(|case| case.package == package) {
             continue;
@@ -186,7 +219,7 @@ fn prepare(todo: &[&Case]) -> Result<Ground, Failed> {
         eprintln!("boot: installing {}", file.display());
         let layer = ground.layer(package);
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "bash"]).arg(own.join("install.sh"));
+        command.args(["--mount", "--propagation", "private", "bash"]).arg(own().join("install.sh"));
         let ran = command.args([&ground.root, &file, &layer]).output()?;
         fs::write(folder.join(format!("install-{}.log", package.name())), &ran.stderr)?;
         if !ran.status.success() {

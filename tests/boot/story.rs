@@ -45,11 +45,15 @@ pub fn tell(case: &Case, ground: &Ground, evidence: &Path) -> Result<Vec<String>
 }
 
 /// Makes the image: what a bake would have put there.
-fn dress(case: &Case, world: &World, disk: &Disk) -> Result<(), Failed> {
+pub fn dress(case: &Case, world: &World, disk: &Disk) -> Result<(), Failed> {
     disk.write("/etc/hosts", &names());
-    let cloud = "datasource_list: [ Ec2 ]\ndatasource: {Ec2: {strict_id: true, timeout: 5, max_wait: 60}}\n\
-                 locale: C.UTF-8\nssh_genkeytypes: [ed25519]\n";
-    disk.write("/etc/cloud/cloud.cfg.d/90_ec2.cfg", cloud);
+    // A container shows no SMBIOS, so cloud-init is told where it is; a whole machine finds out by itself.
+    let ec2 = "datasource_list: [ Ec2 ]\n";
+    let cloud = format!(
+        "{}datasource: {{Ec2: {{strict_id: true, timeout: 5, max_wait: 60}}}}\nlocale: C.UTF-8\nssh_genkeytypes: [ed25519]\n",
+        if case.own_firmware { "" } else { ec2 }
+    );
+    disk.write("/etc/cloud/cloud.cfg.d/90_ec2.cfg", &cloud);
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../boot/guest");
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()));
     disk.write("/usr/local/lib/app.py", &read(own.join("app.py"))?);

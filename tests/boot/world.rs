@@ -6,7 +6,8 @@ use crate::{Failed, dhcp};
 use imprint_core::sealed::context_key;
 use imprint_e2e::{Programs, Ran, Site};
 use imprint_stack::fault::{Fault, FaultKind};
-use imprint_stack::imds::{Imds, Instance, MAC};
+pub use imprint_stack::imds::MAC;
+use imprint_stack::imds::{Imds, Instance};
 use imprint_stack::server::Server;
 use imprint_stack::{Options, Stack};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -90,12 +91,16 @@ impl World {
     /// The agent's configuration, as the guest reaches the servers.
     pub fn config(&self, case: &Case) -> String {
         let (stack, options) = (&self.site.stack, self.site.stack.options());
-        let firmware = if case.firmware { "/etc/firmware" } else { "/etc/no-firmware" };
+        let system = match (case.own_firmware, case.firmware) {
+            (true, _) => "",
+            (false, true) => "[system]\nsys_root = \"/etc/firmware\"\n\n",
+            (false, false) => "[system]\nsys_root = \"/etc/no-firmware\"\n\n",
+        };
         format!(
             "{settings}account = {account:?}\nappliance_url = {url:?}\nca_file = \"/etc/imprint/ca.pem\"\n\
              host_factory = {factory:?}\nhosts_branch = {branch:?}\nproof_variable = {variable:?}\n\n\
              [source]\nbucket = {bucket:?}\nbucket_owner = {owner:?}\nkms_key = {key:?}\nca_file = \"/etc/imprint/ca.pem\"\n\n\
-             [system]\nsys_root = {firmware:?}\n\n[files]\n{files}",
+             {system}[files]\n{files}",
             settings = case.settings,
             account = options.account,
             url = url(&self.site),
@@ -186,8 +191,13 @@ pub fn names() -> String {
 
 /// The cable between the router and the guest's eth0. It goes with the guest.
 pub fn plug_in() -> Result<(), Failed> {
+    lay_cable(&format!("link add ec2 type veth peer name eth0 address {MAC}"))
+}
+
+/// The router's end of a cable that this command of ip makes.
+pub fn lay_cable(making: &str) -> Result<(), Failed> {
     let _there_or_not = ip("link delete ec2");
-    ip(&format!("link add ec2 type veth peer name eth0 address {MAC}"))?;
+    ip(making)?;
     ip(&format!("address add {ROUTER}/24 dev ec2"))?;
     ip("link set ec2 up")?;
     ip("route add 255.255.255.255/32 dev ec2")
