@@ -198,7 +198,8 @@ enum Command {
     ///
     /// Their keys then log in from nowhere else (restricted_to): not when stolen, and not when somebody has
     /// rotated them with a leaked token. Conjur must see the instances' own addresses: behind NAT or a load
-    /// balancer every pinned host would be locked out. A changed address is pinned anew by the next run.
+    /// balancer every pinned host would be locked out. A changed address is pinned anew by the next run. Without
+    /// --factory it is for the factories, and for the instances of the rules, that say pin = true.
     #[command(verbatim_doc_comment, after_help = more("pin"), after_long_help = after(
         &[
             ("imprint-rotator pin --dry-run", "what would be pinned to what"),

@@ -5,6 +5,8 @@
 //! made; where that reply was lost, the layer tells, to which such a host does not belong.
 
 use super::effects::Effects;
+use super::host::Host;
+use super::look::Look;
 use super::memory::{Memory, Pin};
 use super::pins::{Pins, pins};
 use super::report::{Done, Outcome};
@@ -33,7 +35,8 @@ impl<E: Effects> Run<'_, E> {
 
     async fn tie(&self, factory: &Factory, notes: &mut Vec<String>) -> Result<Pins, Error> {
         let look = self.look(factory, notes).await?;
-        let mut pins = pins(&look.hosts, &look.instances, &look.memory.pinned, self.now());
+        let hosts = self.to_pin(factory, &look);
+        let mut pins = pins(&hosts, &look.instances, &look.memory.pinned, self.now());
         if self.ask.dry_run {
             return Ok(pins);
         }
@@ -64,6 +67,18 @@ impl<E: Effects> Run<'_, E> {
         remembered?;
         pins.tie = tied;
         Ok(pins)
+    }
+
+    /// All of those looked at, or those that a rule pins.
+    fn to_pin(&self, factory: &Factory, look: &Look) -> Vec<Host> {
+        let mut hosts = look.hosts.clone();
+        if !factory.pin && self.ask.factories.is_empty() {
+            hosts.retain(|host| {
+                let instance = look.instances.get(&host.instance);
+                instance.is_some_and(|instance| self.judge(factory, instance).pins())
+            });
+        }
+        hosts
     }
 
     async fn tie_some(&self, factory: &Factory, some: &BTreeMap<HostId, Vec<IpNet>>) -> Result<(), Error> {

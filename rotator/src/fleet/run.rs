@@ -4,10 +4,12 @@
 use super::effects::Effects;
 use super::host::Place;
 use super::report::{Outcome, Report};
-use crate::config::{Config, Fleet};
+use super::rules::Verdict;
+use crate::config::{Config, Factory, Fleet};
 use crate::effects;
 use crate::rotate::{self, chosen};
 use crate::session::{Kept, Session, is_transient};
+use imprint_core::aws::ec2::Instance;
 use imprint_core::error::{Class, Classified};
 use imprint_core::name::{FactoryId, HostId, InstanceId, LayerId};
 use imprint_core::retry::Retry;
@@ -58,7 +60,7 @@ pub enum Error {
     #[error("the configuration names no rules, so nobody may have anything")]
     NoRules,
     /// No factory's hosts are to be pinned.
-    #[error("no [[factory]] section says pin = true, and none was named")]
+    #[error("no [[factory]] section and no rule says pin = true, and none was named")]
     NonePins,
     /// EC2 and STS speak of different accounts.
     #[error(
@@ -198,18 +200,18 @@ impl<'a, E: Effects> Run<'a, E> {
     }
 
     /// Does it for each factory. One's failure does not stop the others. Pinning is for those that are asked
-    /// for by name, and else for those whose configuration says `pin = true`.
+    /// for by name, and else for those whose configuration says `pin = true`, or a rule for some of their hosts.
     ///
     /// # Errors
     /// When factories are asked for that are not configured.
     pub async fn over_the_fleet(&self, deed: Deed) -> Result<Report, Error> {
         let mut factories = Vec::new();
-        let by_rule = deed == Deed::Pin && self.ask.factories.is_empty();
-        if by_rule && !self.config.factories.iter().any(|factory| factory.pin) {
+        let where_it_is_said = deed == Deed::Pin && self.ask.factories.is_empty();
+        if where_it_is_said && !self.config.factories.iter().any(|factory| self.pins(factory)) {
             return Err(Error::NonePins);
         }
         for factory in chosen(self.config, &self.ask.factories).map_err(Error::Unknown)? {
-            if by_rule && !factory.pin {
+            if where_it_is_said && !self.pins(factory) {
                 continue;
             }
             let outcome = match deed {
@@ -226,10 +228,20 @@ impl<'a, E: Effects> Run<'a, E> {
         Ok(Report { dry_run: self.ask.dry_run, factories })
     }
 
+    /// Whether any of a factory's hosts are to be pinned.
+    fn pins(&self, factory: &Factory) -> bool {
+        factory.pin || self.limits.rules.of(&factory.id).any(|rule| rule.pin)
+    }
+
     /// The time by which hosts are judged: Conjur's, since what is remembered is of runs on other machines too, whose
     /// clocks may be off by minutes.
     pub(super) fn now(&self) -> Second {
         self.session.now_at_conjur()
+    }
+
+    /// What the rules of a factory say of an instance.
+    pub(super) fn judge(&self, factory: &Factory, instance: &Instance) -> Verdict<'a> {
+        self.limits.rules.judge(&factory.id, instance, &self.place, self.now())
     }
 
     /// A call that changes nothing, as often as the run allows.

@@ -72,18 +72,25 @@ impl<'a> Verdict<'a> {
     /// The first rule that matches; nobody may without one.
     #[must_use]
     pub fn rule(&self) -> Option<&'a Rule> {
-        self.matching().next()
+        self.those(Judged::matches).next()
     }
 
-    /// Whether hosts of such an instance are to be tied to its addresses: where any rule that matches says so.
+    /// The first rule that matches or has matched: `younger_than` bounds what is granted, not what is looked after.
+    #[must_use]
+    pub fn rule_so_far(&self) -> Option<&'a Rule> {
+        self.those(Judged::has_matched).next()
+    }
+
+    /// Whether hosts of such an instance are to be tied to its addresses: where any rule says so that matches or has
+    /// matched.
     #[must_use]
     pub fn pins(&self) -> bool {
-        self.matching().any(|rule| rule.pin)
+        self.those(Judged::has_matched).any(|rule| rule.pin)
     }
 
-    fn matching(&self) -> impl Iterator<Item = &'a Rule> {
+    fn those(&self, which: impl Fn(&Judged<'a>) -> bool) -> impl Iterator<Item = &'a Rule> {
         let may = self.never.is_none();
-        self.rules.iter().filter(move |judged| may && judged.matches()).map(|judged| judged.rule)
+        self.rules.iter().filter(move |judged| may && which(judged)).map(|judged| judged.rule)
     }
 }
 
@@ -92,6 +99,14 @@ impl Judged<'_> {
     #[must_use]
     pub fn matches(&self) -> bool {
         self.conditions.iter().all(|checked| checked.holds)
+    }
+
+    /// Whether all of them hold, or would if it were younger.
+    #[must_use]
+    pub fn has_matched(&self) -> bool {
+        let too_old =
+            |one: &Checked<'_>| matches!(one.condition, Condition::YoungerThan(_)) && one.found.is_some();
+        self.conditions.iter().all(|checked| checked.holds || too_old(checked))
     }
 }
 

@@ -152,6 +152,7 @@ fn the_first_that_matches() {
     assert_eq!(verdict.rules.iter().map(Judged::matches).collect::<Vec<_>>(), [false, true, true]);
     assert_eq!(verdict.rule().map(|rule| rule.name.as_str()), Some("yes"));
     assert!(verdict.pins(), "any rule that matches may pin");
+    assert_eq!(verdict.rule_so_far(), verdict.rule());
     let alone: Vec<bool> = rules.iter().map(Rule::rests_on_tags_alone).collect();
     assert_eq!(alone, [false, false, false, true]);
 }
@@ -167,6 +168,25 @@ fn what_rests_on_tags_alone() {
     check("tags.Layer = \"web\"\ninstance_profile = [\"web\"]", false);
     check("tags.\"aws:autoscaling:groupName\" = \"web\"", false);
     check("every_instance = true", false);
+}
+
+/// An instance that has grown too old for a rule is looked after all the same; one of no known age, or not old
+/// enough yet, never was.
+#[test]
+fn what_has_matched_when_it_was_younger() {
+    let check = |settings: &str, attached: Option<i64>, so_far: bool| {
+        let rules = rules(&rule(&format!("pin = true\nvpc = [\"vpc-01234567\"]\n{settings}")));
+        let attached_at = attached.map(|ago| Second::from_unix(NOW - ago));
+        let instance = Instance { attached_at, ..instance() };
+        let (factory, now) = ("app/web".parse().unwrap(), Second::from_unix(NOW));
+        let verdict = rules.judge(&factory, &instance, &place(), now);
+        assert_eq!((verdict.rule_so_far().is_some(), verdict.pins()), (so_far, so_far), "{settings}");
+        assert!(verdict.rule().is_none(), "{settings}");
+    };
+    check("younger_than = \"1h\"", Some(7200), true);
+    check("younger_than = \"1h\"", None, false);
+    check("younger_than = \"1h\"\nami = [\"ami-00000000\"]", Some(7200), false);
+    check("older_than = \"3h\"", Some(7200), false);
 }
 
 /// A clock that is a little ahead of ours, and one that has told nothing.

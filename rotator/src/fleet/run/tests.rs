@@ -57,11 +57,16 @@ struct World {
 }
 
 fn config() -> Config {
+    config_with(str::to_owned, "")
+}
+
+/// The usual one with a change, and these rules.
+fn config_with(change: impl Fn(&str) -> String, rules: &'static str) -> Config {
     let text = "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/rotator\"\n\
                 deployment = \"1f2e3d4c\"\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
                 [fleet]\nmissing_for = \"10m\"\nmost_removals = 3\n\
                 [[factory]]\nid = \"web\"\nhosts_branch = \"app/hosts\"\nlayer = \"app/nodes\"\npin = true\n";
-    Config::parse(text, &|_| Ok(Zeroizing::default())).unwrap()
+    Config::parse(&change(text), &|_| Ok(Zeroizing::new(rules.to_owned()))).unwrap()
 }
 
 fn id(name: &str) -> HostId {
@@ -272,10 +277,13 @@ fn blocking<T>(story: impl Future<Output = T>) -> T {
 }
 
 fn run(world: &World, deed: Deed, ask: &Ask) -> Result<Outcome, Error> {
+    run_by(&config(), world, deed, ask)
+}
+
+fn run_by(config: &Config, world: &World, deed: Deed, ask: &Ask) -> Result<Outcome, Error> {
     blocking(async {
-        let config = config();
         let retry = Retry::with_random(MINUTE, 20, fastrand::Rng::with_seed(1));
-        let mut report = Run::open(&config, ask, world, &retry).await?.over_the_fleet(deed).await?;
+        let mut report = Run::open(config, ask, world, &retry).await?.over_the_fleet(deed).await?;
         assert_eq!(report.factories.len(), 1);
         Ok(report.factories.remove(0))
     })

@@ -130,3 +130,43 @@ fn a_look_that_sees_an_instance_again_forgets_that_it_was_missed() {
     world.pass(30 * MINUTE);
     assert!(swept(&world).unwrap().to_string().starts_with("web: 0 gone, 1 waiting"));
 }
+
+/// Without pin = true of the factory, its hosts are pinned whose instances match a rule that says so.
+#[test]
+fn a_rule_pins_the_hosts_whose_instances_match() {
+    const RULES: &str = "[[rule]]\nname = \"pinned\"\nfactory = \"web\"\nvpc = [\"vpc-00000001\"]\nyounger_than = \"1h\"\npin = true\n\
+                         [[rule]]\nname = \"loose\"\nfactory = \"web\"\nvpc = [\"vpc-00000002\"]\n";
+    let change =
+        |text: &str| text.replace("pin = true", "").replace("[fleet]", "[fleet]\nrules_file = \"r\"");
+    let world = World::new();
+    let attached_at = Some(world.now.get().minus(120 * MINUTE));
+    let launched = |name: &str, vpc: &str| {
+        let known = instance(name, Life::Running, "10.0.0.1");
+        Instance { vpc: Some(vpc.to_owned()), attached_at, ..known }
+    };
+    let nothing_known = instance("i-3", Life::Running, "10.0.0.3");
+    for one in [launched("i-1", "vpc-00000001"), launched("i-2", "vpc-00000002"), nothing_known] {
+        let _before = world.instances.borrow_mut().insert(one.id.clone(), one);
+    }
+    let pin =
+        |config: &Config, ask: &Ask| run_by(config, &world, Deed::Pin, ask).map(|done| done.to_string());
+    let tied = || {
+        let hosts = world.hosts.borrow();
+        let tied = hosts
+            .iter()
+            .filter(|(_, to)| !to.is_empty())
+            .filter_map(|(id, _)| id.as_str().rsplit('/').next());
+        tied.collect::<Vec<_>>().join(" ")
+    };
+    let by_rule = config_with(change, RULES);
+    let error = pin(&config_with(|text| text.replace("pin = true", ""), ""), &Ask::default()).unwrap_err();
+    assert!(matches!(error, Error::NonePins), "{error}");
+    assert!(pin(&by_rule, &Ask::default()).unwrap().starts_with("web: 1 to pin, 0 pinned already"));
+    assert_eq!(tied(), "i-1", "matched once, and is looked after although it is too old for more");
+    let others = Ask { instances: vec!["i-2".parse().unwrap()], ..Ask::default() };
+    assert!(pin(&by_rule, &others).unwrap().starts_with("web: 0 to pin"));
+    // Who is asked for by the factory's name is pinned, whatever the rules say.
+    let named = Ask { factories: vec!["web".parse().unwrap()], ..Ask::default() };
+    assert!(pin(&by_rule, &named).unwrap().starts_with("web: 2 to pin, 1 pinned already"));
+    assert_eq!(tied(), "i-1 i-2 i-3");
+}
