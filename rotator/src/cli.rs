@@ -225,20 +225,26 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Rules(fleet::Rules),
-    /// Show what is published for each factory, when it is replaced, and what Conjur has beside it
+    /// Show what is published for each factory, when it is replaced, and what Conjur has beside it; or its hosts
     ///
-    /// It changes nothing. Tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
+    /// It changes nothing. With --hosts it looks at the fleet, with the login and the role of decommission and pin: which
+    /// running instances have no host though a rule says they should, which hosts have no instance, who is not pinned
+    /// and who not promoted. What was launched less than 15 minutes ago is on its way. Without --hosts, tokens at Conjur are ours, when this deployment minted them, or foreign; of ours
     /// some are superseded and live until they end, and orphans were never published: a run revokes them.
     #[command(verbatim_doc_comment, after_help = more("status"), after_long_help = after(
         &[
             ("imprint-rotator status", "a table"),
             ("imprint-rotator status --factory app/web", "of one factory"),
+            ("imprint-rotator status --hosts", "the hosts and their instances"),
             ("imprint-rotator status --json", "one JSON object"),
         ],
-        "every factory has a good token",
+        "every factory has a good token; with --hosts, all was looked at, whatever is to be seen",
         &EVERY_CLASS,
     ))]
     Status {
+        /// The hosts and their instances, not the tokens
+        #[arg(long)]
+        hosts: bool,
         /// Only this factory of the configuration; may be repeated
         #[arg(long = "factory", value_name = "ID")]
         factories: Vec<FactoryId>,

@@ -23,6 +23,7 @@ use ec2::Changes;
 use failed::Failed;
 use imprint_core::caller::RunId;
 use imprint_core::error::Class;
+use imprint_core::name::FactoryId;
 use imprint_core::second::Second;
 use lambda_runtime::{LambdaEvent, service_fn};
 use log::LevelFilter;
@@ -119,6 +120,7 @@ async fn answer(
                 }
             }
         }
+        Command::Status(ask) if ask.hosts => hosts(made().await, ask.factories, &of, deadline).await,
         Command::Status(ask) => {
             let made = made().await.inspect_err(complain)?;
             let told = Status::ask(&made.config, &ask.factories, &made.on).await;
@@ -213,6 +215,34 @@ async fn over_the_fleet(
             if failed.class != Class::Usage {
                 let counts = metrics::FleetCounts { failed: 1, ..metrics::FleetCounts::default() };
                 publish(&[of.fleet(&counts, Some(failed.class))]);
+            }
+            Err(failed)
+        }
+    }
+}
+
+/// A look at the fleet's hosts. What could not be looked at is in the answer, and in the metrics.
+async fn hosts(
+    made: Result<Rc<Made>, Failed>,
+    factories: Vec<FactoryId>,
+    of: &(&str, &RunId),
+    deadline: u64,
+) -> Result<Value, Failed> {
+    let ended = match made {
+        Ok(made) => fleet::status(&made.config, &made.caller, factories, left(deadline, made.on.now())).await,
+        Err(failed) => Err(failed),
+    };
+    let (function, id) = of;
+    let of = metrics::Of { function, rotation_id: id.as_str(), now: Second::now() };
+    match ended {
+        Ok(status) => {
+            publish(&[of.hosts(&status.counts(), status.class())]);
+            Ok(judged(status.to_json(), status.class()))
+        }
+        Err(failed) => {
+            complain(&failed);
+            if failed.class != Class::Usage {
+                publish(&[of.not_looked(failed.class)]);
             }
             Err(failed)
         }

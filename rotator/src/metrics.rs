@@ -43,6 +43,21 @@ pub struct FleetCounts {
     pub failed: usize,
 }
 
+/// What a look at the fleet's hosts showed, of all factories that could be looked at.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct HostCounts {
+    /// Running instances that should have a host and have none; `None` where no rule says which should.
+    pub without_host: Option<usize>,
+    /// Hosts whose instance is gone.
+    pub without_instance: usize,
+    /// Hosts that should be pinned and are not.
+    pub unpinned: usize,
+    /// Instances that should be promoted and are not; `None` where no rule promotes.
+    pub unpromoted: Option<usize>,
+    /// Factories that could not be looked at.
+    pub failed: usize,
+}
+
 impl Of<'_> {
     /// The lines of a run that came to its end: one of its counts, and one for each factory of which it is
     /// known what agents find there.
@@ -83,6 +98,27 @@ impl Of<'_> {
             ("Failed", counts.failed),
         ];
         let metrics = metrics.map(|(name, count)| (name, "Count", count as u64));
+        self.line(&metrics, &[("class", class.map(Class::as_str))])
+    }
+
+    /// The line of a look at the fleet's hosts that could not begin.
+    #[must_use]
+    pub fn not_looked(&self, class: Class) -> String {
+        self.line(&[("Failed", "Count", 1)], &[("class", Some(class.as_str()))])
+    }
+
+    /// The line of a look at the fleet's hosts. What is not known is not in it.
+    #[must_use]
+    pub fn hosts(&self, counts: &HostCounts, class: Option<Class>) -> String {
+        let metrics = [
+            ("InstancesWithoutHost", counts.without_host),
+            ("HostsWithoutInstance", Some(counts.without_instance)),
+            ("HostsUnpinned", Some(counts.unpinned)),
+            ("InstancesUnpromoted", counts.unpromoted),
+            ("Failed", Some(counts.failed)),
+        ];
+        let metrics: Vec<(&str, &str, u64)> =
+            metrics.into_iter().filter_map(|(name, count)| Some((name, "Count", count? as u64))).collect();
         self.line(&metrics, &[("class", class.map(Class::as_str))])
     }
 
@@ -176,6 +212,34 @@ mod tests {
         let told = ["InstanceTokensPublished", "InstanceTokensKept", "Failed"].map(|name| &line[name]);
         assert_eq!(told, [1, 2, 3].map(Value::from).each_ref());
         assert!(line.get("class").is_none());
+    }
+
+    #[test]
+    fn a_look_at_the_hosts() {
+        let told = |line: String| {
+            let line: Value = serde_json::from_str(&line).unwrap();
+            let metrics = line["_aws"]["CloudWatchMetrics"][0]["Metrics"].as_array().unwrap();
+            let names = metrics.iter().map(|metric| metric["Name"].as_str().unwrap());
+            let values: Vec<String> = names.map(|name| format!("{name}={}", line[name])).collect();
+            format!("{} {}", line["class"].as_str().unwrap_or("-"), values.join(" "))
+        };
+        let counts = HostCounts {
+            without_host: Some(1),
+            without_instance: 2,
+            unpinned: 3,
+            unpromoted: Some(0),
+            failed: 5,
+        };
+        assert_eq!(
+            told(of().hosts(&counts, Some(Class::Refused))),
+            "refused InstancesWithoutHost=1 HostsWithoutInstance=2 HostsUnpinned=3 InstancesUnpromoted=0 Failed=5"
+        );
+        assert_eq!(
+            told(of().hosts(&HostCounts::default(), None)),
+            "- HostsWithoutInstance=0 HostsUnpinned=0 Failed=0",
+            "what nobody knows is no zero"
+        );
+        assert_eq!(told(of().not_looked(Class::Transient)), "transient Failed=1");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `decommission`, `pin` and `rules`: what they take, and how they are run.
+//! `decommission`, `pin`, `rules` and `status --hosts`: what they take, and how they are run.
 
 use super::run::{Error, say, tell};
 use crate::config::Config;
@@ -66,6 +66,20 @@ pub(super) async fn pin(config: &Config, ask: Pin, caller: &Caller) -> Result<Op
     run(config, Deed::Pin, ask.whose, false, caller).await
 }
 
+pub(super) async fn hosts(
+    config: &Config,
+    factories: Vec<FactoryId>,
+    json: bool,
+    caller: &Caller,
+) -> Result<Option<Class>, Error> {
+    let ask = Ask { factories, ..Ask::default() };
+    let on = Real::new(config, caller).await?;
+    let retry = Retry::new(config.policy.longest_run(), repeats(config));
+    let status = Run::open(config, &ask, &on, &retry).await?.status().await?;
+    tell(json, || status.to_json(), &status)?;
+    Ok(status.class())
+}
+
 pub(super) async fn rules(config: &Config, ask: Rules, caller: &Caller) -> Result<Option<Class>, Error> {
     let rules = &config.fleet.rules;
     if rules.is_empty() {
@@ -92,8 +106,7 @@ async fn run(
     let Whose { instances, factories, dry_run, json } = whose;
     let ask = Ask { factories, instances, dry_run, even_all };
     let on = Real::new(config, caller).await?;
-    let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
-    let retry = Retry::new(config.policy.longest_run(), repeats);
+    let retry = Retry::new(config.policy.longest_run(), repeats(config));
     let report = Run::open(config, &ask, &on, &retry).await?.over_the_fleet(deed).await?;
     if json {
         say(format_args!("{:#}", report.to_json()))?;
@@ -102,4 +115,9 @@ async fn run(
         report.factories.iter().filter(|outcome| outcome.result.is_ok()).try_for_each(say)?;
     }
     Ok(report.class())
+}
+
+/// How often calls may be repeated in all.
+fn repeats(config: &Config) -> u32 {
+    10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4)
 }

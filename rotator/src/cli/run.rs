@@ -184,7 +184,10 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             tell(ask.json, || published.to_json(), &published)?;
             Ok(None)
         }
-        Command::Status { factories, json } => {
+        Command::Status { hosts: true, factories, json } => {
+            fleet::hosts(&config, factories, json, &caller("status")).await
+        }
+        Command::Status { hosts: false, factories, json } => {
             let on = Real::new(Rc::clone(&config), &caller("status")).await?;
             let status = Status::ask(&config, &factories, &on).await?;
             tell(json, || status.to_json(), status::Table(&status))?;

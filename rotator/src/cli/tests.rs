@@ -36,8 +36,17 @@ fn what_is_asked_for() {
     );
     check("r policy --branch a:b", Err(()));
     check("r rotate --revoke-superseded", Err(()));
-    check("r status --json", Ok("Status { factories: [], json: true }"));
-    check("r status --factory a", Ok("Status { factories: [FactoryId(\"a\")], json: false }"));
+    check("r status --json", Ok("Status { hosts: false, factories: [], json: true }"));
+    check(
+        "r status --hosts --factory a",
+        Ok("Status { hosts: true, factories: [FactoryId(\"a\")], json: false }"),
+    );
+    check(
+        "r rules --explain i-1 i-2 --json",
+        Ok("Rules(Rules { explain: [InstanceId(\"i-1\"), InstanceId(\"i-2\")], json: true })"),
+    );
+    check("r rules --explain", Err(()));
+    check("r rules --explain web", Err(()));
     check("r plan --now", Ok("Plan { now: true, factories: [], json: false }"));
     check("r plan --factory a*", Err(()));
     check("r seal --client-data a b --facts macs,product_uuid --token x", Err(()));

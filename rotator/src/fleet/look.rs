@@ -141,20 +141,28 @@ pub(super) async fn describe<E: Effects>(
 ) -> Result<BTreeMap<InstanceId, Instance>, Error> {
     let mut known = BTreeMap::new();
     for some in ids.chunks(MOST_VALUES) {
-        let filters = [Filter::ids(some)];
-        let call = async || on.describe(&filters).await;
-        for instance in retry.run("ec2:DescribeInstances", is_transient, call).await? {
-            if instance.account_id != place.account_id {
-                // Whom this EC2 does not know may live all the same.
-                return Err(Error::OtherAccount { asked: place.account_id.clone() });
-            }
-            // What was not asked for is not listened to.
-            if some.contains(&instance.id) {
-                let _none = known.insert(instance.id.clone(), instance);
-            }
-        }
+        let mut found = listed(on, retry, place, &[Filter::ids(some)]).await?;
+        // What was not asked for is not listened to.
+        found.retain(|id, _| some.contains(id));
+        known.extend(found);
     }
     Ok(known)
+}
+
+/// The instances that all of these filters take.
+pub(super) async fn listed<E: Effects>(
+    on: &E,
+    retry: &Retry,
+    place: &Place,
+    filters: &[Filter],
+) -> Result<BTreeMap<InstanceId, Instance>, Error> {
+    let call = async || on.describe(filters).await;
+    let found = retry.run("ec2:DescribeInstances", is_transient, call).await?;
+    if found.iter().any(|instance| instance.account_id != place.account_id) {
+        // Whom this EC2 does not know may live all the same.
+        return Err(Error::OtherAccount { asked: place.account_id.clone() });
+    }
+    Ok(found.into_iter().map(|instance| (instance.id.clone(), instance)).collect())
 }
 
 pub(super) fn lives(instances: &BTreeMap<InstanceId, Instance>) -> BTreeMap<InstanceId, Life> {

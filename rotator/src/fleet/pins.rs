@@ -57,7 +57,7 @@ pub fn pins(
 }
 
 /// Each address of the instance as a network of its own, in order.
-fn networks(instance: &Instance) -> Vec<IpNet> {
+pub(super) fn networks(instance: &Instance) -> Vec<IpNet> {
     if matches!(instance.life, Life::Terminated | Life::ShuttingDown) {
         return Vec::new();
     }

@@ -4,6 +4,7 @@
 //! anything that no rule says, and what is not known of an instance grants nothing.
 //! `packaging/etc/imprint/rules.toml` explains every setting.
 
+mod filters;
 mod judge;
 mod list;
 mod read;

@@ -56,6 +56,16 @@ pub enum Error {
         #[source]
         source: Option<Box<effects::Error>>,
     },
+    /// Hosts are not known on which it depends what is to be seen of others.
+    #[error("the hosts of {other} are not known, so nobody can tell who should have one here")]
+    Beside {
+        /// The factory.
+        factory: FactoryId,
+        /// The factory that rules promote to or from.
+        other: FactoryId,
+        /// Why that one was not seen.
+        class: Class,
+    },
     /// The configuration names no rules file.
     #[error("the configuration names no rules, so nobody may have anything")]
     NoRules,
@@ -127,6 +137,7 @@ fn list(hosts: &[HostId]) -> String {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
+            Self::Beside { class, .. } => *class,
             Self::Effect(error) => error.class(),
             Self::Made { source: Some(source), .. } => source.class(),
             Self::Made { source: None, .. } | Self::NoTime { .. } => Class::Transient,
@@ -141,6 +152,9 @@ impl Classified for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::Beside { .. } => {
+                Some("mend what is wrong with the other factory, which rules promote to or from")
+            }
             Self::Effect(error) => error.hint(),
             Self::Made { source: Some(_), .. } => {
                 Some("delete these hosts: a PATCH of the hosts branch with !delete; nobody knows their keys")

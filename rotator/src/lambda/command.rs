@@ -68,7 +68,7 @@ pub enum Command {
     Plan(Plan),
     /// Replaces what is due, or what is asked for.
     Rotate(Rotate),
-    /// What is published.
+    /// What is published, or what hosts there are.
     Status(Status),
 }
 
@@ -133,6 +133,9 @@ pub struct Status {
     /// Only these; all when empty.
     #[serde(default, deserialize_with = "ids")]
     pub factories: Vec<FactoryId>,
+    /// The hosts and their instances, not the tokens.
+    #[serde(default)]
+    pub hosts: bool,
 }
 
 impl Rotate {
@@ -240,10 +243,14 @@ mod tests {
         check(json!({"factories": ["app/web", "db"], "now": false}), rotate(false, &["app/web", "db"]));
         check(json!({"command": "rotate", "factories": ["db"], "now": true}), rotate(true, &["db"]));
         let web = || vec!["app/web".parse().unwrap()];
-        check(json!({"command": "status"}), Command::Status(Status { factories: vec![] }));
+        check(json!({"command": "status"}), Command::Status(Status { factories: vec![], hosts: false }));
         check(
             json!({"command": "status", "factories": ["app/web"]}),
-            Command::Status(Status { factories: web() }),
+            Command::Status(Status { factories: web(), hosts: false }),
+        );
+        check(
+            json!({"command": "status", "hosts": true}),
+            Command::Status(Status { factories: vec![], hosts: true }),
         );
         check(
             json!({"command": "plan", "factories": ["app/web"], "now": true}),

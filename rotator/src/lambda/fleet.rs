@@ -6,9 +6,11 @@ use crate::config::Config;
 use crate::fleet::real::Real;
 use crate::fleet::report::Report;
 use crate::fleet::run::{Ask, Deed, Error, Run};
+use crate::fleet::status::HostStatus;
 use crate::metrics;
 use imprint_core::caller::Caller;
 use imprint_core::error::{Class, Classified};
+use imprint_core::name::FactoryId;
 use imprint_core::retry::Retry;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -28,6 +30,21 @@ pub(super) async fn run(
     let retry = Retry::new(within, repeats);
     let ran = async { Run::open(config, &ask, &on, &retry).await?.over_the_fleet(deed).await };
     ran.await.map_err(|error: Error| Failed::of(&error))
+}
+
+/// A look at the hosts, within what is left of the invocation.
+pub(super) async fn status(
+    config: &Config,
+    caller: &Caller,
+    factories: Vec<FactoryId>,
+    within: Duration,
+) -> Result<HostStatus, Failed> {
+    let ask = Ask { factories, ..Ask::default() };
+    let on = Real::new(config, caller).await.map_err(|e| Failed::of(&e))?;
+    let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
+    let retry = Retry::new(within, repeats);
+    let looked = async { Run::open(config, &ask, &on, &retry).await?.status().await };
+    looked.await.map_err(|error: Error| Failed::of(&error))
 }
 
 /// The result of a run, or its failure; what happened to each factory was logged as it happened.

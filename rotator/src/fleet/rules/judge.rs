@@ -75,17 +75,16 @@ impl<'a> Verdict<'a> {
         self.those(Judged::matches).next()
     }
 
-    /// The first rule that matches or has matched: `younger_than` bounds what is granted, not what is looked after.
-    #[must_use]
-    pub fn rule_so_far(&self) -> Option<&'a Rule> {
-        self.those(Judged::has_matched).next()
+    /// The rules that match or have matched: `younger_than` bounds what is granted, not what is looked after.
+    pub fn rules_so_far(&self) -> impl Iterator<Item = &'a Rule> {
+        self.those(Judged::has_matched)
     }
 
     /// Whether hosts of such an instance are to be tied to its addresses: where any rule says so that matches or has
     /// matched.
     #[must_use]
     pub fn pins(&self) -> bool {
-        self.those(Judged::has_matched).any(|rule| rule.pin)
+        self.rules_so_far().any(|rule| rule.pin)
     }
 
     fn those(&self, which: impl Fn(&Judged<'a>) -> bool) -> impl Iterator<Item = &'a Rule> {

@@ -3,6 +3,7 @@
 
 mod clocks;
 mod pinned;
+mod status;
 
 use super::*;
 use crate::fleet::memory::{Memory, memory_key};
@@ -197,7 +198,7 @@ impl Effects for World {
                     let what = match filter.name.as_str() {
                         "instance-id" => Some(instance.id.as_str()),
                         "instance-state-name" => Some(instance.life.as_str()),
-                        "image-id" => instance.ami.as_deref(),
+                        "vpc-id" => instance.vpc.as_deref(),
                         other => panic!("{other}"),
                     };
                     what.is_some_and(|what| filter.values.iter().any(|value| value == what))
