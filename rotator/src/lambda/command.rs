@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What to send instead of what is not understood.
-const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\", \"decommission\", \"mint\" or \"pin\" as the command; see docs/json.md";
+const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\" (with \"hosts\": true of the fleet), \"decommission\", \"mint\" or \"pin\" as the command; see docs/json.md";
 
 /// Why an event asks for nothing.
 #[derive(Debug, thiserror::Error)]

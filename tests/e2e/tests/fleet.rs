@@ -213,6 +213,68 @@ fn rules_are_checked_and_explained() {
     assert!(ran.err.contains("ec2:DescribeInstances"), "{}", ran.err);
 }
 
+/// A fleet in which something of everything is wrong, and then nothing any more.
+#[test]
+fn what_is_wrong_with_a_fleet_is_seen() {
+    let site = published();
+    site.set_rules(
+        "[[rule]]\nname = \"web\"\nfactory = \"web/factory\"\ntags.Layer = [\"web\", \"db\"]\npin = true\n\
+         [[rule]]\nname = \"db\"\nfactory = \"db/factory\"\npromote_from = \"web/factory\"\ntags.Layer = \"db\"\n",
+    );
+    let look = || {
+        let seen = fleet(&site, &["status", "--hosts"], 0);
+        let of = |factory: &str| {
+            let part = part(&seen, factory);
+            let lists = ["without_host", "without_instance", "unpinned", "unpromoted"];
+            let length = |name| {
+                part[name].as_array().map_or("-".to_owned(), |list: &Vec<Value>| list.len().to_string())
+            };
+            lists.map(length).join(" ")
+        };
+        (of("web/factory"), of("db/factory"), seen)
+    };
+    let ec2 = site.stack.ec2.service();
+    let known = |id: &str, layer: &str| {
+        let mut instance = Ec2Instance::running(id, "127.0.0.1");
+        instance.tags.insert("Layer".to_owned(), layer.to_owned());
+        instance.attached_at = Second::now().minus(Duration::from_secs(3600)).to_string();
+        ec2.put(instance);
+    };
+    let [web, db, gone] = ["web"; 3].map(|layer| enrolled(&site, layer));
+    known(&web.instance().id, "web");
+    known(&db.instance().id, "db");
+    ec2.forget(&gone.instance().id);
+    known("i-0", "web");
+    ec2.put(Ec2Instance::running("i-1", "10.0.0.9"));
+    let (of_web, of_db, seen) = look();
+    assert_eq!((of_web.as_str(), of_db.as_str()), ("1 1 2 -", "- 0 0 1"), "{seen}");
+    json::check("imprint-rotator status --hosts --json", &seen.to_string());
+    let part_of = part(&seen, "web/factory");
+    assert_eq!(part_of["without_host"][0]["instance"], "i-0", "{seen}");
+    assert_eq!(part_of["without_instance"][0]["host"], gone.host_id().as_str(), "{seen}");
+    assert_eq!(part(&seen, "db/factory")["unpromoted"][0]["instance"], db.instance().id.as_str(), "{seen}");
+    let table = Ran::of(&mut site.fleet(&["status", "--hosts", "--factory", "web/factory"])).expect(0);
+    assert!(table.out.contains("web/factory: no host: i-0 (web)"), "{}", table.out);
+
+    // By the rule alone, with no factory named: the one that is gone has no address to be tied to.
+    let pinned = fleet(&site, &["pin"], 0);
+    assert_eq!(pinned["factories"].as_array().unwrap().len(), 1, "{pinned}");
+    assert_eq!(part(&pinned, "web/factory")["pinned"].as_array().unwrap().len(), 2, "{pinned}");
+    ec2.set_state("i-0", "stopped");
+    let _first = fleet(&site, &["decommission"], 0);
+    let_time_pass(&site, "web/factory");
+    let _second = fleet(&site, &["decommission"], 0);
+    let mut only_web = Ec2Instance::running(&db.instance().id, "127.0.0.1");
+    only_web.tags.insert("Layer".to_owned(), "web".to_owned());
+    ec2.put(only_web);
+    let (of_web, of_db, seen) = look();
+    assert_eq!((of_web.as_str(), of_db.as_str()), ("0 0 0 -", "- 0 0 0"), "{seen}");
+
+    // The rotator's role may not ask EC2.
+    let ran = Ran::of(&mut site.rotator(&["status", "--hosts"])).expect(77);
+    assert!(ran.err.contains("hint: allow the role ec2:DescribeInstances"), "{}", ran.err);
+}
+
 /// What Conjur answers to somebody at this address, and the answer's body.
 fn from(site: &Place, address: &str, arguments: &[&str]) -> (String, String) {
     let mut curl = Command::new("curl");

@@ -311,8 +311,22 @@ fn the_fleets_function_removes_and_pins_hosts() {
     assert_eq!(pinned.reply["factories"][0]["pinned"].as_array().unwrap().len(), 2, "{pinned:?}");
     assert_eq!(cloud.metrics(&pinned.log)[0]["HostsPinned"], json!(2));
 
+    let look = json!({"command": "status", "hosts": true});
+    let seen = invoke(&site, &cloud, "fleet", &look);
+    let web = &seen.reply["factories"][0];
+    assert_eq!(
+        (&web["hosts"], &web["without_instance"], &seen.reply["worst"]),
+        (&json!(2), &json!([]), &json!(null))
+    );
+    let told = cloud.metrics(&seen.log);
+    assert_eq!((&told[0]["HostsWithoutInstance"], &told[0]["Failed"]), (&json!(0), &json!(0)), "{told:?}");
+    assert_eq!(told[0]["InstancesWithoutHost"], json!(null), "no rule says who should have one");
+
     // With the rotator's role it may not look.
     cloud.function("not-fleet", &cloud.role("rotator"), &programs().rotator, &environment);
+    let unseen = invoke(&site, &cloud, "not-fleet", &look);
+    assert!(!unseen.failed && unseen.reply["worst"] == "refused", "{unseen:?}");
+    assert_eq!(cloud.metrics(&unseen.log)[0]["Failed"], json!(2));
     let refused = invoke(&site, &cloud, "not-fleet", &json!({"command": "decommission"}));
     let report = failed(&refused, "refused");
     assert_eq!(

@@ -39,7 +39,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "dec
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "mint" -d 'Publish a token for one instance alone, after a look at its facts'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "pin" -d 'Tie hosts at Conjur to the addresses of their instances'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "rules" -d 'Check the rules that say which instances may have what, and list them or explain them'
-complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it; or its hosts'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "doctor" -d 'Look at all that a rotation needs: configuration, servers, privileges, bucket, key'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "token" -d 'Mint, list and revoke tokens by hand'
 complete -c imprint-rotator -n "__fish_imprint_rotator_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -124,6 +124,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand rules" -
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l factory -d 'Only this factory of the configuration; may be repeated' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l hosts -d 'The hosts and their instances, not the tokens'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -l json -d 'One JSON object instead of a table'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -187,7 +188,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; an
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "mint" -d 'Publish a token for one instance alone, after a look at its facts'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "pin" -d 'Tie hosts at Conjur to the addresses of their instances'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "rules" -d 'Check the rules that say which instances may have what, and list them or explain them'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "status" -d 'Show what is published for each factory, when it is replaced, and what Conjur has beside it; or its hosts'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "doctor" -d 'Look at all that a rotation needs: configuration, servers, privileges, bucket, key'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "token" -d 'Mint, list and revoke tokens by hand'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand help; and not __fish_seen_subcommand_from rotate policy seal plan seal-login publish decommission mint pin rules status doctor token help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
