@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws docs/flows.svg from docs/flows.txt; `--check` only says whether the file is what it would draw.
+"""Draws docs/flows.svg and life.svg from their texts; `--check` only says whether they are what it draws.
 
 The same text gives the same bytes everywhere: no clock, no fonts, no library. A text that does not
 fit its place is an error, judged by the widths of a common sans-serif font and some to spare.
@@ -10,8 +10,9 @@ import sys
 from xml.sax.saxutils import escape
 
 HERE = pathlib.Path(__file__).resolve().parent
-SOURCE = HERE / "flows.txt"
-PICTURE = HERE / "flows.svg"
+SOURCES = [HERE / "flows.txt", HERE / "life.txt"]
+
+OTHERS = {"conjur", "kms", "s3"}  # the lanes that are none of ours
 
 LANE = 196  # from one lane to the next
 EDGE = 108  # from the picture's edge to the first lane
@@ -79,7 +80,7 @@ def parse(source):
             case [start, ">", end] if {start, end} <= lanes.keys() and 1 <= len(fields) <= 2:
                 rows.append(("call", start, end, fields))
             case _:
-                raise Fault(f"flows.txt:{number}: cannot be read: {line}")
+                raise Fault(f"line {number}: cannot be read: {line}")
     return title, lanes, rows, legend
 
 
@@ -108,9 +109,9 @@ class Picture:
 
     def heads(self):
         """Whom the lanes stand for."""
-        for name, (at, title, subtitle) in self.lanes.items():
+        for name, (_, title, subtitle) in self.lanes.items():
             left = self.x(name) - BOX // 2
-            kind = "own" if at in (0, len(self.lanes) - 1) else "head"
+            kind = "head" if name in OTHERS else "own"
             self.over.append(f'<rect x="{left}" y="{HEAD}" width="{BOX}" height="52" rx="9" class="{kind}"/>')
             self.text(self.x(name), HEAD + 23, title, 15, "ink", room=BOX - 8, also=' font-weight="650"')
             self.text(self.x(name), HEAD + 40, subtitle, 11.5, "dim", room=BOX - 6)
@@ -242,19 +243,23 @@ def draw(source):
 
 def main(arguments):
     """Draws, or checks; 1 when the picture is stale or the text cannot be drawn."""
-    try:
-        drawn = draw(SOURCE.read_text(encoding="utf-8"))
-    except Fault as fault:
-        print(f"docs/flows.py: {fault}", file=sys.stderr)
-        return 1
-    if arguments == ["--check"]:
-        there = PICTURE.read_text(encoding="utf-8") if PICTURE.is_file() else ""
-        if there != drawn:
-            print(f"{PICTURE.name} is not what flows.txt says: run python3 docs/flows.py", file=sys.stderr)
-            return 1
-        return 0
-    PICTURE.write_text(drawn, encoding="utf-8")
-    return 0
+    faults = 0
+    for source in SOURCES:
+        picture = source.with_suffix(".svg")
+        try:
+            drawn = draw(source.read_text(encoding="utf-8"))
+        except Fault as fault:
+            print(f"docs/flows.py: {source.name}: {fault}", file=sys.stderr)
+            faults += 1
+            continue
+        if arguments != ["--check"]:
+            picture.write_text(drawn, encoding="utf-8")
+        elif not picture.is_file() or picture.read_text(encoding="utf-8") != drawn:
+            print(
+                f"{picture.name} is not what {source.name} says: run python3 docs/flows.py", file=sys.stderr
+            )
+            faults += 1
+    return 1 if faults else 0
 
 
 if __name__ == "__main__":
