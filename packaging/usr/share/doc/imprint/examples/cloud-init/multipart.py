@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 """Joins parts of user-data into one, for EC2: python3 multipart.py THEIRS... OURS > user-data
 
 The order is kept, so name the part of imprint last. Each part is a file that begins with #cloud-config or
