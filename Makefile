@@ -51,6 +51,11 @@ test-root: cc ## the tests that need root or namespaces; builds as you, runs wit
 	@$(need) python strace e2fsprogs util-linux
 	bash tests/root/run.sh
 
+.PHONY: terraform-test
+terraform-test: ## tests the Terraform module: plans, and an apply into an emulator that enforces IAM
+	@$(need) python
+	bash tests/terraform/run.sh
+
 .PHONY: check
 check: cc deny ruff tidy units workflows ## formatting, lints, documentation links, dependencies, tidiness, man pages, units
 	$(CARGO) fmt --all --check

@@ -4,8 +4,9 @@
 
     {"instances": {"0": {"role": "web", "tags": {"Name": "web-1"}}},
      "faults": [{"match": "kms:Decrypt", "times": 2, "status": 400, "code": "ThrottlingException"}],
-     "log": []}
+     "log": [], "plain": true}
 
+Requests count as sent over TLS, for which the loopback address stands, unless `plain` is set.
 A fault's `match` is a service ("kms", "s3", "imds") or the beginning of a logged name
 ("kms:Decrypt", "s3:GET /bucket/factories/"); `times` is how often (-1: for ever), `delay` is in
 seconds and may stand alone. The first fault that matches is used. Nothing secret is logged.
@@ -32,6 +33,7 @@ class Gate:
         self.instances = instances
         self.faults = []
         self.log = []
+        self.plain = False
 
     async def __call__(self, scope, receive, send):
         """One request or lifespan."""
@@ -58,6 +60,8 @@ class Gate:
             entry["status"] = status
             await reply(send, status, body, reply_headers)
             return
+        sent = [] if self.plain else [(b"x-forwarded-proto", b"https")]
+        scope = {**scope, "headers": [*scope["headers"], *sent]}
         await self.emulator(scope, receive, Outgoing(service, entry, send))
 
     def control(self, body):
@@ -71,12 +75,13 @@ class Gate:
             "instances": [instance.settings() for instance in self.instances.values()],
             "faults": self.faults,
             "log": self.log,
+            "plain": self.plain,
         }
         return 200, json.dumps(shown).encode(), {"content-type": "application/json"}
 
     def take(self, wanted):
         """Applies what a test posted."""
-        unknown = set(wanted) - {"instances", "faults", "log"}
+        unknown = set(wanted) - {"instances", "faults", "log", "plain"}
         if unknown:
             raise ValueError(f"no such control: {', '.join(sorted(unknown))}")
         in_order = list(self.instances.values())
@@ -84,6 +89,7 @@ class Gate:
             in_order[int(number)].set(values)
         self.faults = wanted.get("faults", self.faults)
         self.log = wanted.get("log", self.log)
+        self.plain = wanted.get("plain", self.plain)
 
     def next_fault(self, service, name):
         """The first fault that is meant for this request, counted down."""

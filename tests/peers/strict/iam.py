@@ -1,7 +1,8 @@
 """IAM: the condition keys and policy variables by which a role is held to one factory.
 
 Restored here: `kms:EncryptionContext:KEY` and `kms:EncryptionContextKeys`, policy variables in
-Resource and Condition, `ec2:SourceInstanceARN` of an instance's session; and the two statuses
+Resource and Condition, `ec2:SourceInstanceARN` of an instance's session, `aws:PrincipalArn` of a role's
+session, which is the role's ARN with its path and not the session's; and the two statuses
 in which AWS hides or shows a denial: 403 for a missing object whose bucket the caller may not
 list, 400 for a denial by KMS.
 """
@@ -13,12 +14,13 @@ import re
 from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_region
 from ministack.core.router import extract_access_key_id
-from ministack.services import s3
+from ministack.services import iam, s3
 
 VARIABLE = re.compile(r"\$\{([^}]+)\}")
 # ${*}, ${?} and ${$} stand for the characters themselves.
 LITERALS = {"*": "*", "?": "?", "$": "$"}
 INSTANCE_SESSION = re.compile(r":assumed-role/[^/]+/(i-[0-9a-f]+)$")
+ROLE_SESSION = re.compile(r"arn:aws:sts::(\d{12}):assumed-role/([^/]+)/")
 
 
 def install():
@@ -35,6 +37,8 @@ def install():
     def condition_key(key, context):
         if key.lower() == "ec2:sourceinstancearn":
             return source_instance(context)
+        if key.lower() == "aws:principalarn":
+            return role_behind(context.principal_arn)
         return plain_key(key, context)
 
     def evaluate(context, policies, *limits):
@@ -70,6 +74,13 @@ def source_instance(context):
         return None
     account = context.principal_account
     return f"arn:aws:ec2:{context.region or get_region()}:{account}:instance/{found[1]}"
+
+
+def role_behind(principal):
+    """The ARN of the role whose session this is; anybody else's as it is."""
+    found = ROLE_SESSION.match(principal or "")
+    role = iam._roles.get_scoped(found[1], None, found[2]) if found else None
+    return role["Arn"] if role else principal
 
 
 def substituted(layer, context):

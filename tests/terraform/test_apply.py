@@ -1,0 +1,315 @@
+"""The example is applied, used within its limits and beyond them, changed, and destroyed.
+
+Needs target/terraform/terraform (setup.sh) and the peers' virtual environment.
+"""
+
+import json
+import unittest
+
+from applied import Applied, provision
+from botocore.exceptions import ClientError
+
+ACCOUNT = "123456789012"
+ROLES = f"arn:aws:iam::{ACCOUNT}:role/imprint"
+
+
+def context(layer, scope="layer", **more):
+    """An encryption context as the rotator's: the keys that policies look at."""
+    named = {"account": "prod", "host_factory": f"{layer}/factory", "scope": scope, **more}
+    return {f"imprint:{name}": value for name, value in named.items()}
+
+
+class Applying(unittest.TestCase):
+    """One apply for all of it, since it takes the longest."""
+
+    @classmethod
+    def setUpClass(cls):
+        """Applies the example."""
+        cls.site = cls.enterClassContext(Applied())
+        cls.made = cls.site.apply()
+        cls.key, cls.bucket = cls.made["key_arn"], cls.made["bucket"]
+
+    def allowed(self, what, call, *arguments, **named):
+        """The call works."""
+        try:
+            return call(*arguments, **named)
+        except ClientError as problem:
+            self.fail(f"{what}: {problem}")
+
+    def denied(self, what, call, *arguments, **named):
+        """The call is denied, for want of a permission and for nothing else."""
+        with self.assertRaises(ClientError, msg=what) as refused:
+            call(*arguments, **named)
+        code = refused.exception.response["Error"]["Code"]
+        self.assertIn(code, ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), what)
+
+    def rotator(self, service):
+        """A client of the rotator's role."""
+        return self.site.session(f"{ROLES}/functions/imprint-rotator", service)
+
+    def put(self, key, body=b"sealed"):
+        """The rotator puts an object."""
+        return self.rotator("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
+
+    def seal(self, of):
+        """The rotator seals."""
+        sealed = self.rotator("kms").encrypt(KeyId=self.key, Plaintext=b"token", EncryptionContext=of)
+        return sealed["CiphertextBlob"]
+
+    def test_a_layer_reads_and_unseals_its_own_and_nothing_else(self):
+        """The matrix of two layers."""
+        for layer in ("web", "db"):
+            self.allowed("publish", self.put, f"factories/prod/{layer}/factory/token.json")
+        sealed = {layer: self.seal(context(layer)) for layer in ("web", "db")}
+        for number, (own, other) in enumerate((("web", "db"), ("db", "web"))):
+            role = f"imprint-layer-{own}"
+            s3, kms = (self.site.on_instance(number, role, service) for service in ("s3", "kms"))
+            token = f"factories/prod/{own}/factory/token.json"
+            stranger = f"factories/prod/{other}/factory/token.json"
+            self.allowed("its own token", s3.get_object, Bucket=self.bucket, Key=token)
+            self.denied("another's token", s3.get_object, Bucket=self.bucket, Key=stranger)
+            self.denied("the configuration", s3.get_object, Bucket=self.bucket, Key="config/rotator.toml")
+            self.denied("a put", s3.put_object, Bucket=self.bucket, Key=token, Body=b"")
+            self.denied("a deletion", s3.delete_object, Bucket=self.bucket, Key=token)
+            self.denied("the whole list", s3.list_objects_v2, Bucket=self.bucket)
+            self.allowed("the list of its key", s3.list_objects_v2, Bucket=self.bucket, Prefix=token)
+            self.denied("that of another's", s3.list_objects_v2, Bucket=self.bucket, Prefix=stranger)
+
+            def unseal(blob, of, kms=kms):
+                return kms.decrypt(KeyId=self.key, CiphertextBlob=blob, EncryptionContext=of)
+
+            opened = self.allowed("its own", unseal, sealed[own], context(own))
+            self.assertEqual(opened["Plaintext"], b"token")
+            self.denied("another's", unseal, sealed[other], context(other))
+            self.denied("another account's", unseal, sealed[own], {**context(own), "imprint:account": "x"})
+            self.denied("without a context", kms.decrypt, KeyId=self.key, CiphertextBlob=sealed[own])
+            without = {k: v for k, v in context(own).items() if k != "imprint:scope"}
+            self.denied("without a scope", unseal, sealed[own], without)
+            with self.assertRaises(ClientError) as refused:
+                unseal(sealed[other], context(own))
+            self.assertEqual(refused.exception.response["Error"]["Code"], "InvalidCiphertextException")
+            for way in (
+                lambda kms=kms, own=own: kms.encrypt(
+                    KeyId=self.key, Plaintext=b"x", EncryptionContext=context(own)
+                ),
+                lambda kms=kms: kms.generate_data_key(KeyId=self.key, KeySpec="AES_256"),
+                lambda kms=kms: kms.create_grant(
+                    KeyId=self.key, GranteePrincipal=ROLES, Operations=["Decrypt"]
+                ),
+                lambda kms=kms: kms.get_key_policy(KeyId=self.key, PolicyName="default"),
+            ):
+                self.denied("sealing, or another way in", way)
+
+    def test_what_is_sealed_for_one_instance_opens_there_alone(self):
+        """Web is promoted to db with a token of its own."""
+        shown = self.site.emulator.control()["instances"]
+        mine, other = (f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/{one['instance_id']}" for one in shown)
+        of = context("db", "instance", instance_arn=mine)
+        blob = self.seal(of)
+
+        def unseal(number, role, given):
+            kms = self.site.on_instance(number, role, "kms")
+            return kms.decrypt(KeyId=self.key, CiphertextBlob=blob, EncryptionContext=given)
+
+        self.allowed("the instance itself", unseal, 0, "imprint-layer-web", of)
+        self.denied("another of its layer", unseal, 1, "imprint-layer-web", of)
+        self.denied(
+            "one that lies",
+            unseal,
+            1,
+            "imprint-layer-web",
+            {**of, "imprint:instance_arn": other, "imprint:scope": "layer"},
+        )
+        self.denied("one that may not be promoted", unseal, 0, "imprint-layer-db", of)
+        elsewhere = self.site.session(f"{ROLES}/layers/imprint-layer-web", "kms")
+        self.denied(
+            "the role, from no instance",
+            elsewhere.decrypt,
+            KeyId=self.key,
+            CiphertextBlob=blob,
+            EncryptionContext=of,
+        )
+
+    def test_a_role_with_more_permissions_opens_no_more(self):
+        """As existing roles may have."""
+        iam = self.site.cloud.client("iam")
+        more = provision.document(provision.allow(["*"], "*"))
+        iam.put_role_policy(RoleName="imprint-layer-web", PolicyName="more", PolicyDocument=more)
+        self.addCleanup(iam.delete_role_policy, RoleName="imprint-layer-web", PolicyName="more")
+        kms, s3 = (self.site.on_instance(0, "imprint-layer-web", service) for service in ("kms", "s3"))
+        blob, of = self.seal(context("db")), context("db")
+        self.denied("another's", kms.decrypt, KeyId=self.key, CiphertextBlob=blob, EncryptionContext=of)
+        self.denied("no context", kms.decrypt, KeyId=self.key, CiphertextBlob=blob)
+        self.denied("sealing", kms.encrypt, KeyId=self.key, Plaintext=b"x", EncryptionContext=context("web"))
+        for folder in (
+            "factories/prod/web/factory/token.json",
+            "config/rotator.toml",
+            "logins/prod/x.json",
+            "x",
+        ):
+            self.denied(folder, s3.put_object, Bucket=self.bucket, Key=folder, Body=b"")
+        self.denied("a deletion", s3.delete_object, Bucket=self.bucket, Key="config/rotator.toml")
+
+    def test_functions_administrators_and_operators_may_do_what_they_are_for(self):
+        """And no more."""
+        s3, kms = self.rotator("s3"), self.rotator("kms")
+        for key in (
+            "config/rotator.toml",
+            "logins/prod/host/imprint/rotator.json",
+            "fleet/prod/x",
+            "instances/i-1/x",
+            "x",
+        ):
+            self.denied(key, s3.put_object, Bucket=self.bucket, Key=key, Body=b"")
+        self.denied(
+            "a deletion", s3.delete_object, Bucket=self.bucket, Key="factories/prod/web/factory/token.json"
+        )
+        self.allowed("configuration", s3.get_object, Bucket=self.bucket, Key="config/rotator.toml")
+        self.denied("what the reaper keeps", s3.get_object, Bucket=self.bucket, Key="fleet/prod/x")
+        self.denied(
+            "another account",
+            kms.encrypt,
+            KeyId=self.key,
+            Plaintext=b"x",
+            EncryptionContext={"imprint:account": "x"},
+        )
+        self.denied("no context", kms.encrypt, KeyId=self.key, Plaintext=b"x")
+        self.denied(
+            "a grant", kms.create_grant, KeyId=self.key, GranteePrincipal=ROLES, Operations=["Decrypt"]
+        )
+        self.denied("instances", self.rotator("ec2").describe_instances)
+
+        reaper = {
+            name: self.site.session(f"{ROLES}/functions/imprint-reaper", name)
+            for name in ("s3", "kms", "ec2")
+        }
+        self.allowed("instances", reaper["ec2"].describe_instances)
+        self.allowed("its memory", reaper["s3"].put_object, Bucket=self.bucket, Key="fleet/prod/x", Body=b"")
+        token = "factories/prod/web/factory/token.json"
+        self.denied("a token", reaper["s3"].put_object, Bucket=self.bucket, Key=token, Body=b"")
+        self.denied("ending one", reaper["ec2"].terminate_instances, InstanceIds=["i-0123456789abcdef0"])
+        blob, of = self.seal(context("web")), context("web")
+        self.denied(
+            "a token", reaper["kms"].decrypt, KeyId=self.key, CiphertextBlob=blob, EncryptionContext=of
+        )
+
+        administrator, operator = (
+            {name: self.site.session(role, name) for name in ("s3", "kms")}
+            for role in (self.site.administrator, self.site.operator)
+        )
+        self.denied("a token", administrator["s3"].put_object, Bucket=self.bucket, Key=token, Body=b"")
+        self.denied(
+            "unsealing",
+            administrator["kms"].decrypt,
+            KeyId=self.key,
+            CiphertextBlob=blob,
+            EncryptionContext=of,
+        )
+        self.denied(
+            "sealing", administrator["kms"].encrypt, KeyId=self.key, Plaintext=b"x", EncryptionContext=of
+        )
+        self.allowed(
+            "the key's policy", administrator["kms"].get_key_policy, KeyId=self.key, PolicyName="default"
+        )
+        login = {"Bucket": self.bucket, "Key": "logins/prod/host/imprint/rotator.json", "Body": b"{}"}
+        self.allowed("a login", operator["s3"].put_object, **login)
+        self.denied("a login", administrator["s3"].put_object, **login)
+        self.denied("configuration", operator["s3"].put_object, **{**login, "Key": "config/rotator.toml"})
+        self.denied("the key's policy", operator["kms"].get_key_policy, KeyId=self.key, PolicyName="default")
+
+    def test_nothing_goes_over_unencrypted_transport(self):
+        """Whoever asks."""
+        s3 = self.rotator("s3")
+        token = "factories/prod/web/factory/token.json"
+        self.put(token)
+        self.site.emulator.control(plain=True)
+        self.addCleanup(self.site.emulator.control, plain=False)
+        self.denied("a get", s3.get_object, Bucket=self.bucket, Key=token)
+        self.denied("a put", s3.put_object, Bucket=self.bucket, Key=token, Body=b"")
+        self.denied(
+            "the administrator's",
+            self.site.session(self.site.administrator, "s3").get_object,
+            Bucket=self.bucket,
+            Key=token,
+        )
+
+    def test_a_change_touches_what_it_must(self):
+        """And nothing changes by itself."""
+        site = self.site
+        self.assertEqual(site.changes(), {})
+        module = "module.imprint"
+        before = dict(site.variables)
+        self.addCleanup(site.variables.update, before)
+        config, late = (
+            f'{module}.aws_s3_object.config["rotator.toml"]',
+            f'{module}.aws_cloudwatch_metric_alarm.this["token-late"]',
+        )
+        site.variables["period"] = 300
+        # The alarm's threshold is what a token has left when it is due, which the period does not change.
+        self.assertEqual(site.changes(), {config: "update"})
+        site.apply()
+        self.assertEqual(site.changes(), {})
+        found = self.site.session(site.administrator, "s3").get_object(
+            Bucket=self.bucket, Key="config/rotator.toml"
+        )
+        self.assertIn('period = "300m"', found["Body"].read().decode())
+        self.assertNotIn(late, site.changes())
+
+        example = site.example / "main.tf"
+        text = example.read_text()
+        self.addCleanup(example.write_text, text)
+        layer = 'new = { host_factory = "new/factory", hosts_branch = "new/hosts" }\n    web = {'
+        example.write_text(text.replace("web = {", layer, 1))
+        touched = {
+            config: "update",
+            f'{module}.aws_iam_role.layer["new"]': "create",
+            f'{module}.aws_iam_role_policy.layer["new"]': "create",
+            f'{module}.aws_iam_instance_profile.layer["new"]': "create",
+            'aws_launch_template.layer["new"]': "create",
+        }
+        self.assertEqual(site.changes(), touched)
+        site.apply()
+        self.assertEqual(site.changes(), {})
+        example.write_text(text)
+        gone = {address: "delete" if action == "create" else action for address, action in touched.items()}
+        self.assertEqual(site.changes(), gone)
+        site.apply()
+
+        # Somebody widens a role by hand: the next plan says so.
+        iam = site.cloud.client("iam")
+        wide = provision.document(provision.allow(["s3:*"], "*"))
+        name = {"RoleName": "imprint-layer-web", "PolicyName": "imprint-web"}
+        iam.put_role_policy(**name, PolicyDocument=wide)
+        self.assertEqual(site.changes(), {f'{module}.aws_iam_role_policy.layer["web"]': "update"})
+        site.apply()
+        self.assertEqual(site.changes(), {})
+
+
+class Destroying(unittest.TestCase):
+    """In a site of its own."""
+
+    def test_nothing_stays_but_the_key_that_can_be_brought_back(self):
+        """The bucket goes with what the rotator put."""
+        with Applied() as site:
+            made = site.apply()
+            s3 = site.session(f"{ROLES}/functions/imprint-rotator", "s3")
+            s3.put_object(Bucket=made["bucket"], Key="factories/prod/web/factory/token.json", Body=b"x")
+            site.terraform("destroy", "-auto-approve", "-input=false")
+            self.assertEqual(json.loads(site.state())["resources"], [])
+            root = site.cloud.client
+            self.assertEqual(root("s3").list_buckets()["Buckets"], [])
+            self.assertEqual(
+                [
+                    role["RoleName"]
+                    for role in root("iam").list_roles()["Roles"]
+                    if "imprint" in role["RoleName"]
+                ],
+                [],
+            )
+            self.assertEqual(root("lambda").list_functions()["Functions"], [])
+            state = root("kms").describe_key(KeyId=made["key_arn"])["KeyMetadata"]["KeyState"]
+            self.assertEqual(state, "PendingDeletion")
+
+
+if __name__ == "__main__":
+    unittest.main()
