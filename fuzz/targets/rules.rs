@@ -18,7 +18,9 @@ use zeroize::Zeroizing;
 static FACTORIES: LazyLock<Vec<Factory>> = LazyLock::new(|| {
     let text = include_str!("../seeds/rotator_config/shipped.toml").replace("ca_file", "# ca_file");
     let text = text + "\n[[factory]]\nid = \"db/factory\"\nhosts_branch = \"db/hosts\"\n";
-    Config::parse(&text, &|_: &Path| Ok(Zeroizing::default())).expect("the shipped configuration is good").factories
+    Config::parse(&text, &|_: &Path| Ok(Zeroizing::default()))
+        .expect("the shipped configuration is good")
+        .factories
 });
 
 fuzz_target!(|data: &str| {
