@@ -101,6 +101,8 @@ pub enum Image {
 pub enum Boot {
     /// The disk is that of the boot before, and so is the instance.
     Again,
+    /// The boot before ended in `cloud-init clean`, an image was made of its disk, and the instance is another one.
+    Baked,
     /// The disk is that of the boot before, and the instance another one.
     Cloned,
     /// The first one.
@@ -171,6 +173,12 @@ pub const CASES: &[Case] = &[
         name: "clone",
         about: "an image of an enrolled instance, started as another one, enrolls anew",
         boots: &[Boot::First, Boot::Cloned, Boot::Again],
+        ..USUAL
+    },
+    Case {
+        name: "bake",
+        about: "cloud-init clean leaves nothing of an enrollment in an image, and what is made of it enrolls",
+        boots: &[Boot::First, Boot::Baked, Boot::Again],
         ..USUAL
     },
     Case {

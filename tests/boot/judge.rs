@@ -217,7 +217,7 @@ impl<'a> Judge<'a> {
             (End::Skipped, _) => vec![],
             (End::Failed(..), _) => vec![FAILED],
             (End::Enrolled, _) if self.case.image == Image::ReadOnlyEtc => vec![FALLBACK, ENROLLED],
-            (End::Enrolled, Boot::First) => vec![ENROLLED],
+            (End::Enrolled, Boot::First | Boot::Baked) => vec![ENROLLED],
             (End::Enrolled, Boot::Again) => vec![NOTHING_TO_DO],
             (End::Enrolled, Boot::Cloned) => vec![PARENTS_IDENTITY_REMOVED, ENROLLED],
         }
@@ -349,8 +349,27 @@ impl<'a> Judge<'a> {
         self.must(!seen.files.contains("conjur."), || format!("files without an enrollment: {}", seen.files));
     }
 
+    /// The image that was made of the disk: nothing of the enrollment is in it.
+    pub fn baked(&mut self, ran: &imprint_e2e::Ran, disk: &Disk) {
+        self.must(ran.code == 0, || format!("cloud-init clean: {} {}{}", ran.code, ran.out, ran.err));
+        for path in ["etc/conjur.identity", "etc/conjur.conf", "etc/conjur.pem", "var/lib/imprint/state.json"]
+        {
+            self.must(!disk.path(path).exists(), || format!("/{path} is in the image"));
+        }
+        let before = self.faults.len();
+        self.disk_without(disk, false);
+        for fault in &mut self.faults[before..] {
+            *fault = format!("the image: {fault}");
+        }
+    }
+
     /// What was written since the package was installed holds no secret but where it belongs.
     pub fn disk(&mut self, disk: &Disk) {
+        self.disk_without(disk, self.case.end == End::Enrolled && self.case.image != Image::ReadOnlyEtc);
+    }
+
+    /// The same, where an identity is to be on the disk or not.
+    fn disk_without(&mut self, disk: &Disk, on_disk: bool) {
         let secrets = self.world.secrets();
         let (mut looked, mut identities) = (0, 0);
         let mut folders = vec![disk.written.clone()];
@@ -379,7 +398,6 @@ impl<'a> Judge<'a> {
             }
         }
         self.must(looked > 20, || format!("only {looked} files on the disk were looked at"));
-        let on_disk = self.case.end == End::Enrolled && self.case.image != Image::ReadOnlyEtc;
         self.must(identities == usize::from(on_disk), || format!("{identities} identities on the disk"));
     }
 }

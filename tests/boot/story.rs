@@ -5,6 +5,7 @@ use crate::guest::{Disk, Guest, until};
 use crate::judge::{Judge, Seen};
 use crate::world::{World, names};
 use crate::{Failed, Ground};
+use imprint_e2e::Ran;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,7 +26,7 @@ pub fn tell(case: &Case, ground: &Ground, evidence: &Path) -> Result<Vec<String>
     let mut judge = Judge::new(case, &world);
     let mut times = Vec::new();
     for (at, boot) in case.boots.iter().enumerate() {
-        if *boot == Boot::Cloned {
+        if [Boot::Cloned, Boot::Baked].contains(boot) {
             world.clone_instance();
         }
         write_firmware(&world, &disk);
@@ -33,8 +34,12 @@ pub fn tell(case: &Case, ground: &Ground, evidence: &Path) -> Result<Vec<String>
         world.imds.clear_log();
         let own = evidence.join(format!("boot-{}", at + 1));
         fs::create_dir_all(&own)?;
-        let seen = watch(case, ground, &world, &disk, *boot, &own)?;
+        let is_baked = case.boots.get(at + 1) == Some(&Boot::Baked);
+        let (seen, clean) = watch(case, ground, &world, &disk, (*boot, is_baked), &own)?;
         times.push(judge.boot(*boot, &seen));
+        if let Some(clean) = clean {
+            judge.baked(&clean, &disk);
+        }
     }
     judge.disk(&disk);
     fs::write(evidence.join("identity"), times.join(", "))?;
@@ -131,15 +136,15 @@ fn write_firmware(world: &World, disk: &Disk) {
     disk.write("/etc/firmware/class/dmi/id/board_asset_tag", &format!("{id}\n"));
 }
 
-/// One boot, from switching on to switching off.
+/// One boot, from switching on to switching off; with the end of a bake, if an image is made of its disk.
 fn watch(
     case: &Case,
     ground: &Ground,
     world: &World,
     disk: &Disk,
-    boot: Boot,
+    (boot, is_baked): (Boot, bool),
     evidence: &Path,
-) -> Result<Seen, Failed> {
+) -> Result<(Seen, Option<Ran>), Failed> {
     let trouble = if boot == Boot::First { case.trouble } else { Trouble::Nothing };
     world.begin(trouble);
     let console = evidence.join("console.log");
@@ -158,9 +163,10 @@ fn watch(
     let seen = Seen::of(case, world, &guest, &console);
     fs::write(evidence.join("journal.json"), serde_json::to_vec(&seen.journal)?)?;
     fs::write(evidence.join("status.txt"), &seen.status)?;
+    let clean = is_baked.then(|| guest.run(&["cloud-init", "clean", "--logs"]));
     guest.off()?;
     settled.map_err(|error| format!("the boot did not come to its end: {error}\n{}", seen.status))?;
-    Ok(Seen { console: fs::read_to_string(&console).unwrap_or_default(), ..seen })
+    Ok((Seen { console: fs::read_to_string(&console).unwrap_or_default(), ..seen }, clean))
 }
 
 /// Keeps what the guest wrote, which would go with its memory; but for the keys.
