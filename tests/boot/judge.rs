@@ -138,7 +138,7 @@ impl<'a> Judge<'a> {
     pub fn boot(&mut self, boot: Boot, seen: &Seen) -> String {
         let faults = self.faults.len();
         self.every_boot(seen);
-        let ours = self.ours(&seen.journal);
+        let ours = self.without_rights(&seen.journal);
         let events: Vec<&str> =
             ours.iter().map(|e| field(e, "MESSAGE_ID")).filter(|id| EVENTS.contains(id)).collect();
         let want = self.events(boot);
@@ -163,7 +163,7 @@ impl<'a> Judge<'a> {
     }
 
     /// The unit's lines, each of which must come from a process without rights.
-    fn ours<'j>(&mut self, journal: &'j [Value]) -> Vec<&'j Value> {
+    fn without_rights<'j>(&mut self, journal: &'j [Value]) -> Vec<&'j Value> {
         let ours: Vec<&Value> = journal
             .iter()
             .filter(|e| field(e, "_SYSTEMD_UNIT") == "imprint.service" && field(e, "_COMM") == "imprint")
@@ -189,8 +189,8 @@ impl<'a> Judge<'a> {
 
     /// The same for a machine that is off by now: what its journal, its console and its disk tell.
     pub fn emulated(&mut self, journal: &[Value], console: &str, disk: &Disk) {
-        self.world(journal, &[("the console", console)]);
-        let ours = self.ours(journal);
+        self.nothing_is_told(journal, &[("the console", console)]);
+        let ours = self.without_rights(journal);
         let enrolled = ours
             .iter()
             .any(|e| field(e, "MESSAGE_ID") == ENROLLED && field(e, "HOST_ID") == self.world.host_id());
@@ -228,11 +228,14 @@ impl<'a> Judge<'a> {
         self.must(seen.datasource.contains("DataSourceEc2"), || {
             format!("cloud-init did not find EC2: {}", seen.datasource)
         });
-        self.world(&seen.journal, &[("the console", &seen.console), ("systemctl status", &seen.status)]);
+        self.nothing_is_told(
+            &seen.journal,
+            &[("the console", &seen.console), ("systemctl status", &seen.status)],
+        );
     }
 
     /// What the servers were asked, and what the journal and these texts tell: no secret.
-    fn world(&mut self, journal: &[Value], texts: &[(&str, &str)]) {
+    fn nothing_is_told(&mut self, journal: &[Value], texts: &[(&str, &str)]) {
         for entry in journal {
             let text = field(entry, "MESSAGE");
             self.must(!text.contains("ordering cycle"), || text.to_owned());
