@@ -134,6 +134,10 @@ impl Drop for Guest {
         if let Ok(None) = self.nspawn.try_wait() {
             let _gone = Command::new("kill").arg(self.nspawn.id().to_string()).status();
             let _gone = until(Duration::from_secs(10), || matches!(self.nspawn.try_wait(), Ok(Some(_))));
+            // With its PID 1 all of the guest goes, which nspawn's own end would leave running.
+            if !self.leader.is_empty() {
+                let _gone = Command::new("kill").args(["-s", "KILL", &self.leader]).status();
+            }
             let _gone = self.nspawn.kill();
             let _gone = self.nspawn.wait();
         }
