@@ -20,13 +20,22 @@ import archive
 import crates
 import notices
 import sbom
-from tree import PACKAGES, ROOT, ROTATOR, File, elsewhere, mirrored, squeezed, units
+from tree import (
+    DEBIANS,
+    PACKAGES,
+    RELEASE,
+    ROOT,
+    ROTATOR,
+    File,
+    deb,
+    elsewhere,
+    mirrored,
+    rpm,
+    squeezed,
+    units,
+)
 
 OUT = ROOT / "target/package"
-# What each format calls an architecture; nfpm knows the first name.
-NAMES = {"x86_64": ("amd64", "amd64", "x86_64"), "aarch64": ("arm64", "arm64", "aarch64")}
-# Of the package itself, counted up when it changes and the program does not.
-RELEASE = 1
 
 
 def main():
@@ -45,10 +54,10 @@ def main():
     texts = {package: notices.collect(package, f"{arch}-unknown-linux-gnu") for package in PACKAGES}
 
     for package in PACKAGES:
-        go, deb, rpm = NAMES[arch]
         parts = package, version, epoch, files[package], texts[package]
-        make(Debian(*parts), go, f"{package}_{version}-{RELEASE}_{deb}.deb")
-        make(Rpm(*parts), go, f"{package}-{version}-{RELEASE}.{rpm}.rpm")
+        # nfpm takes Debian's name of an architecture for either.
+        make(Debian(*parts), DEBIANS[arch], deb(package, version, arch))
+        make(Rpm(*parts), DEBIANS[arch], rpm(package, version, arch))
         bill = sbom.bill(package, f"{arch}-unknown-linux-gnu", epoch, programs[package])
         write(f"{package}-{version}-{arch}.cdx.json", bill)
 

@@ -2,7 +2,7 @@
 
 A file whose name says so (OF_THE_ROTATOR) belongs to the package imprint-rotator, any other to imprint. What
 lies below packaging/etc is configuration and stays as people left it; the commented TOML files are
-no configuration but the text of one: see EXAMPLE.
+no configuration but the text of one: see EXAMPLE. What the packages themselves are called stands here, too.
 """
 
 import dataclasses
@@ -15,6 +15,11 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 AGENT = "imprint"
 ROTATOR = "imprint-rotator"
 PACKAGES = (AGENT, ROTATOR)
+
+# What deb and rpm call an architecture.
+DEBIANS = {"x86_64": "amd64", "aarch64": "arm64"}
+# Of the package itself, counted up when it changes and the program does not.
+RELEASE = 1
 
 # Every machine needs settings of its own, and the comments change with each release. As a conffile, such
 # a file would make dpkg ask at each upgrade, and fail where nobody answers. So packages bring the text
@@ -37,6 +42,16 @@ class File:
     mode: int = 0o644
     # Kept as people left it, by dpkg and rpm.
     is_config: bool = False
+
+
+def deb(package, version, arch):
+    """What the deb is called."""
+    return f"{package}_{version}-{RELEASE}_{DEBIANS[arch]}.deb"
+
+
+def rpm(package, version, arch):
+    """What the rpm is called."""
+    return f"{package}-{version}-{RELEASE}.{arch}.rpm"
 
 
 def mirrored():

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import tomllib
 import urllib.parse
 
 import hcl2
@@ -20,6 +21,9 @@ import puppetparser.parser
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "packaging/build"))
+import tree  # noqa: E402, it says what the packages are called
+
 EXAMPLES = ROOT / "packaging/usr/share/doc/imprint/examples"
 CLOUD_INIT = EXAMPLES / "cloud-init"
 DEBIAN = ROOT / "target/examples/debian"
@@ -152,6 +156,29 @@ def user_data_starts_the_unit() -> int:
         last = last if name.endswith(".sh") else str(yaml.safe_load(text)["runcmd"][-1])
         expect(START in re.sub(r"[\[\]',]", "", last), f"{name} ends with {last}")
     return len(texts)
+
+
+def packages_are_called_as_they_are_made() -> int:
+    """By comparison with what `make package` makes: one that is made up is a 404 at a first boot."""
+    version = tomllib.loads((ROOT / "Cargo.toml").read_text())["workspace"]["package"]["version"]
+    made = {
+        name(package, version, arch)
+        for name in (tree.deb, tree.rpm)
+        for package in tree.PACKAGES
+        for arch in tree.DEBIANS
+    }
+    texts = [*EXAMPLES.rglob("*"), *(ROOT / "docs").glob("*.md"), ROOT / "packaging/README.md"]
+    named = set()
+    for path in (path for path in texts if path.is_file()):
+        text = re.sub(r"\$(version\b|{version})", version, path.read_text())
+        found = re.findall(r"\bimprint[\w.-]*\d[\w.-]*\.(?:deb|rpm)\b", text)
+        named |= {(name, path) for name in found}
+    for name, path in sorted(named):
+        expect(name in made, f"{path} names {name}, which nothing makes; there are {sorted(made)}")
+    installed = {name for name, _ in named}
+    both = {name("imprint", version, arch) for name in (tree.deb, tree.rpm) for arch in tree.DEBIANS}
+    expect(both <= installed, f"no example names {both - installed}")
+    return len(named)
 
 
 def the_installer() -> str:
@@ -356,6 +383,7 @@ CHECKS: list[collections.abc.Callable[[], int]] = [
     cloud_init_takes_each_cloud_config,
     joined_parts_are_all_kept,
     user_data_starts_the_unit,
+    packages_are_called_as_they_are_made,
     only_the_package_that_was_meant_is_installed,
     embedded_scripts_are_clean,
     ignition_takes_what_butane_gives,

@@ -26,8 +26,8 @@ version=0.1.0
 from=https://packages.example.org/imprint/$version
 if command -v dpkg >/dev/null; then
     case $(dpkg --print-architecture) in
-    amd64) package=imprint_${version}_amd64.deb sha256=0000000000000000000000000000000000000000000000000000000000000001 ;;
-    arm64) package=imprint_${version}_arm64.deb sha256=0000000000000000000000000000000000000000000000000000000000000002 ;;
+    amd64) package=imprint_$version-1_amd64.deb sha256=0000000000000000000000000000000000000000000000000000000000000001 ;;
+    arm64) package=imprint_$version-1_arm64.deb sha256=0000000000000000000000000000000000000000000000000000000000000002 ;;
     esac
 else
     case $(uname -m) in

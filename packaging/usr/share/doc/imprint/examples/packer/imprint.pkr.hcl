@@ -16,7 +16,7 @@ variable "region" {
 variable "package" {
   type        = string
   description = "The agent's package, a file"
-  default     = "imprint_0.1.0_amd64.deb"
+  default     = "imprint_0.1.0-1_amd64.deb"
 }
 
 variable "sha256" {
