@@ -157,6 +157,27 @@ class Deb(unittest.TestCase):
 
         self.on_each(check)
 
+    def test_hook_of_an_image(self):
+        """What cloud-init clean runs stays after a removal, and then lets no identity into an image."""
+        hook = "/etc/cloud/clean.d/50-imprint"
+
+        def check(debian):
+            install(debian, AGENT)
+            # Neither settings nor state: an image for those who configure it.
+            debian.run(hook)
+            debian.enroll()
+            debian.path("/etc/imprint/config.toml").unlink()
+            self.assertIn("Remove its identity", debian.run(hook, expect=73))
+            debian.enroll()
+            debian.run("dpkg", "--remove", "imprint")
+            self.assertIn("Remove its identity", debian.run(hook, expect=73))
+            debian.path(STATE).unlink()
+            debian.run(hook)
+            debian.run("dpkg", "--purge", "imprint")
+            self.assertFalse(debian.path(hook).exists())
+
+        self.on_each(check)
+
     def test_both(self):
         """Each of the two goes without the other."""
 
