@@ -28,6 +28,7 @@ BARE_LINT = re.compile(r"#!?\[(?:allow|expect)\((?P<inside>[^\]]*)\)\]", re.DOTA
 VAGUE_NAME = re.compile(
     r"\b(?:struct|enum|trait|mod)\s+(\w*(?:Manager|Handler|Helper|Utils?))\b|\bpub fn (get_\w+)"
 )
+MOVING_ACTION = re.compile(r"^\s*(?:- )?uses: (?!\./|\S+@[0-9a-f]{40} # v\d)(\S+).*", re.MULTILINE)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:|#)([^)#\s]+)")
 ANCHOR = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)")
 CODE_SPAN = re.compile(r"`([^`]+)`")
@@ -147,6 +148,12 @@ def anchors(text):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in bare}
 
 
+def actions_do_not_move(name, text):
+    """A tag of somebody else's action can be moved, and a release is signed with what it then runs."""
+    if name.startswith(".github/"):
+        yield from matches(MOVING_ACTION, text, lambda found: f"{found[1]} is not the commit of a release")
+
+
 def tables_name_real_files(name, text):
     """The README's table "I want to know ... -> file" is only good while it is right."""
     if name != "README.md":
@@ -171,6 +178,7 @@ RULES = [
     lines_end_cleanly,
     links_lead_somewhere,
     anchors_are_headings,
+    actions_do_not_move,
     tables_name_real_files,
 ]
 
