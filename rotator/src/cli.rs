@@ -225,6 +225,22 @@ enum Command {
         &EVERY_CLASS,
     ))]
     Rules(fleet::Rules),
+    /// Promote instances to hosts of a privileged factory
+    ///
+    /// For each instance whose host is in the unprivileged layer and that a rule with promote_from allows: a token of the
+    /// privileged factory waits for it, and imprint promote on the instance takes it. A privileged id that somebody
+    /// else has taken is cleared before. The old host is removed by a later run, when the new one is in its layer, one
+    /// more token has waited and [instances] settle is over: so it is run from a timer, every five minutes.
+    #[command(verbatim_doc_comment, after_help = more("promote"), after_long_help = after(
+        &[
+            ("imprint-rotator promote", "all that the rules promote, from cron or a timer"),
+            ("imprint-rotator promote --dry-run", "what would be done"),
+            ("imprint-rotator promote i-0123456789abcdef0 --to app/db", "one, by rule, without waiting for its turn"),
+        ],
+        "what is due is done",
+        &EVERY_CLASS,
+    ))]
+    Promote(instance::Promote),
     /// Show what is published for each factory, when it is replaced, and what Conjur has beside it; or its hosts
     ///
     /// It changes nothing. With --hosts it looks at the fleet, with the login and the role of decommission and pin: which
@@ -301,6 +317,7 @@ impl Command {
             Self::Pin(_) => "pin",
             Self::Plan { .. } => "plan",
             Self::Policy(_) => "policy",
+            Self::Promote(_) => "promote",
             Self::Publish(_) => "publish",
             Self::Rotate { .. } => "rotate",
             Self::Rules(_) => "rules",

@@ -86,7 +86,7 @@ async fn answer(
             over_the_fleet(made().await, Deed::Decommission, ask, &of, deadline).await
         }
         Command::Mint(command::Mint { factories, instances }) => {
-            let ask = crate::instance::run::Ask { instances, factories };
+            let ask = instance::Ask::Mint(crate::instance::run::Ask { instances, factories });
             let made = made().await;
             minted(&made, &ask, &of, deadline).await.and_then(|report| instance::summed_up(&report))
         }
@@ -97,6 +97,12 @@ async fn answer(
             let told = Outlook::ask(&made.config, &ask.factories, ask.now, &made.on).await;
             let told = told.map_err(|e| Failed::of(&e)).inspect_err(complain)?;
             Ok(judged(told.to_json(), told.class()))
+        }
+        Command::Promote(command::Promote { instances, to, dry_run }) => {
+            let ask = crate::instance::Promote { instances, to, from: None, dry_run };
+            let made = made().await;
+            let ended = minted(&made, &instance::Ask::Promote(ask), &of, deadline).await;
+            ended.and_then(|report| instance::summed_up(&report))
         }
         Command::Rotate(rotate) => {
             let ask = rotate.ask();
@@ -147,6 +153,7 @@ async fn changed(
     let mut reply = nothing();
     if !is_for_nobody {
         let ask = crate::instance::run::Ask { instances: changes.began, factories: Vec::new() };
+        let ask = instance::Ask::Mint(ask);
         let report = minted(&made, &ask, of, deadline).await?;
         reply = match &changes.records {
             Some(records) => instance::of_batch(&report, records),
@@ -168,7 +175,7 @@ async fn changed(
 /// A run that mints for single instances; it has published its metrics.
 async fn minted(
     made: &Result<Rc<Made>, Failed>,
-    ask: &crate::instance::run::Ask,
+    ask: &instance::Ask,
     (function, id): &(&str, &RunId),
     deadline: u64,
 ) -> Result<crate::instance::report::Report, Failed> {
@@ -182,7 +189,7 @@ async fn minted(
         Err(failed) => {
             complain(failed);
             if failed.class != Class::Usage {
-                let failures = ask.instances.len().max(1);
+                let failures = ask.instances().len().max(1);
                 let counts = crate::instance::report::Counts { failed: failures, ..Default::default() };
                 publish(&[of.instances(&counts, Some(failed.class))]);
             }

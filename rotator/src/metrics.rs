@@ -95,6 +95,8 @@ impl Of<'_> {
         let metrics = [
             ("InstanceTokensPublished", counts.published),
             ("InstanceTokensKept", counts.kept),
+            ("OldHostsRemoved", counts.old_removed),
+            ("SquattedIds", counts.squatted),
             ("Failed", counts.failed),
         ];
         let metrics = metrics.map(|(name, count)| (name, "Count", count as u64));
@@ -207,10 +209,13 @@ mod tests {
 
     #[test]
     fn a_run_that_mints_for_instances() {
-        let counts = instance::report::Counts { published: 1, kept: 2, failed: 3 };
+        let counts =
+            instance::report::Counts { published: 1, kept: 2, failed: 3, old_removed: 4, squatted: 5 };
         let line: Value = serde_json::from_str(&of().instances(&counts, None)).unwrap();
-        let told = ["InstanceTokensPublished", "InstanceTokensKept", "Failed"].map(|name| &line[name]);
-        assert_eq!(told, [1, 2, 3].map(Value::from).each_ref());
+        let told =
+            ["InstanceTokensPublished", "InstanceTokensKept", "Failed", "OldHostsRemoved", "SquattedIds"]
+                .map(|name| &line[name]);
+        assert_eq!(told, [1, 2, 3, 4, 5].map(Value::from).each_ref());
         assert!(line.get("class").is_none());
     }
 

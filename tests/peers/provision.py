@@ -170,6 +170,7 @@ class Cloud:
             "lambda.amazonaws.com",
             [
                 allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/instances/*"),
+                allow(["s3:GetObject", "s3:PutObject"], f"arn:aws:s3:::{bucket}/promotions/*"),
                 allow(["s3:ListBucket"], f"arn:aws:s3:::{bucket}"),
                 allow(
                     ["kms:Encrypt", "kms:Decrypt"],

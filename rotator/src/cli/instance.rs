@@ -1,7 +1,8 @@
-//! `mint`: what it takes, and how it is run.
+//! `mint` and `promote`: what they take, and how they are run.
 
 use super::run::{Error, say};
 use crate::config::Config;
+use crate::instance::Promote as AskToPromote;
 use crate::instance::judge::Judge;
 use crate::instance::real::Real;
 use crate::instance::report::Report;
@@ -11,6 +12,45 @@ use imprint_core::caller::{Caller, RunId};
 use imprint_core::error::Class;
 use imprint_core::name::{FactoryId, InstanceId};
 use imprint_core::retry::Retry;
+
+#[derive(Debug, Args)]
+pub(super) struct Promote {
+    /// These instances; all that the rules promote when left out
+    #[arg(value_name = "INSTANCE")]
+    instances: Vec<InstanceId>,
+    /// To hosts of this factory of the configuration; to those of all that the rules promote to when left out
+    #[arg(long, value_name = "ID")]
+    to: Option<FactoryId>,
+    /// From hosts of this factory, where no rule with promote_from says it
+    #[arg(long, value_name = "ID", requires = "to")]
+    from: Option<FactoryId>,
+    /// Whatever the rules say; the report tells it
+    #[arg(long, requires = "instances", requires = "to", requires = "from")]
+    without_rule: bool,
+    /// Look and decide, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn promote(
+    config: &Config,
+    ask: Promote,
+    id: &RunId,
+    caller: &Caller,
+) -> Result<Option<Class>, Error> {
+    let Promote { instances, to, from, without_rule, dry_run, json } = ask;
+    let judge = if without_rule { Judge::WithoutRule } else { Judge::Rules(&config.fleet.rules) };
+    let on = Real::new(config, caller).await?;
+    let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
+    let retry = Retry::new(config.policy.longest_run(), repeats);
+    let ask = AskToPromote { instances, to, from, dry_run };
+    let report = Run::open(config, judge, id, &on, &retry).await?.promote(&ask).await?;
+    told(json, &report)?;
+    Ok(report.class())
+}
 
 #[derive(Debug, Args)]
 pub(super) struct Mint {

@@ -170,6 +170,7 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
         }
         Command::Decommission(ask) => fleet::decommission(&config, ask, &caller("decommission")).await,
         Command::Mint(ask) => instance::mint(&config, ask, &id, &caller("mint")).await,
+        Command::Promote(ask) => instance::promote(&config, ask, &id, &caller("promote")).await,
         Command::Pin(ask) => fleet::pin(&config, ask, &caller("pin")).await,
         Command::Rules(ask) => fleet::rules(&config, ask, &caller("rules")).await,
         Command::Plan { now, factories, json } => {

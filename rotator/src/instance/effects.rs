@@ -7,8 +7,9 @@ use crate::session::LogIn;
 use imprint_core::aws::ec2::{Filter, Instance};
 use imprint_core::aws::{ETag, Encrypted, Object, Only};
 use imprint_core::conjur::{Factory, Mint, Minted, Revoked};
-use imprint_core::name::FactoryId;
+use imprint_core::name::{Branch, FactoryId, HostId, LayerId};
 use imprint_core::token::{AccessToken, Token};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// One method for one IAM action or Conjur privilege. None of them repeats anything by itself.
@@ -32,4 +33,17 @@ pub trait Effects: LogIn {
     async fn mint(&self, with: &AccessToken, ask: &Mint<'_>) -> Result<Vec<Minted>, Error>;
     /// Conjur: `update` on the factory. Expired tokens alone.
     async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error>;
+}
+
+/// What promoting needs beside.
+#[expect(async_fn_in_trait, reason = "flows run on one thread and nothing is spawned, so no Send is needed")]
+pub trait Promoting: Effects {
+    /// `s3:GetObject` on `promotions/*`; with `s3:ListBucket`, or an absent object looks forbidden.
+    async fn recall(&self, key: &str) -> Result<Object, Error>;
+    /// `s3:PutObject` on `promotions/*`, always under a condition.
+    async fn remember(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error>;
+    /// Conjur: `read` on the layers of both factories.
+    async fn members(&self, with: &AccessToken, layer: &LayerId) -> Result<BTreeSet<HostId>, Error>;
+    /// Conjur: `read` and `update` on the hosts branches of both factories.
+    async fn delete_hosts(&self, with: &AccessToken, branch: &Branch, hosts: &[HostId]) -> Result<(), Error>;
 }

@@ -1,6 +1,7 @@
 //! The effects on the real Conjur, EC2, STS, S3 and KMS.
 
-use super::effects::Effects;
+use super::effects::{Effects, Promoting};
+use super::memory;
 use crate::config::Config;
 use crate::effects::{Context, Error};
 use crate::fleet::host::Place;
@@ -11,10 +12,11 @@ use imprint_core::aws::{Aws, Bucket, ETag, Encrypted, Kms, Object, Only};
 use imprint_core::caller::Caller;
 use imprint_core::conjur::{Conjur, Factory, Mint, Minted, Revoked};
 use imprint_core::door::{Door, Trust};
-use imprint_core::name::FactoryId;
+use imprint_core::name::{Branch, FactoryId, HostId, LayerId};
 use imprint_core::sealed::LARGEST_OBJECT;
 use imprint_core::second::Second;
 use imprint_core::token::{AccessToken, Token};
+use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 /// The clients of one configuration.
@@ -92,5 +94,23 @@ impl Effects for Real {
 
     async fn revoke(&self, with: &AccessToken, token: &Token) -> Result<Revoked, Error> {
         Ok(self.conjur.revoke(with, token).await?)
+    }
+}
+
+impl Promoting for Real {
+    async fn recall(&self, key: &str) -> Result<Object, Error> {
+        Ok(self.bucket.get(key, memory::LARGEST).await?)
+    }
+
+    async fn remember(&self, key: &str, bytes: Vec<u8>, only: &Only) -> Result<ETag, Error> {
+        Ok(self.bucket.put(key, bytes, only).await?)
+    }
+
+    async fn members(&self, with: &AccessToken, layer: &LayerId) -> Result<BTreeSet<HostId>, Error> {
+        Ok(self.conjur.members(with, layer).await?)
+    }
+
+    async fn delete_hosts(&self, with: &AccessToken, branch: &Branch, hosts: &[HostId]) -> Result<(), Error> {
+        Ok(self.conjur.delete_hosts(with, branch, hosts).await?)
     }
 }

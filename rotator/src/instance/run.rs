@@ -15,7 +15,7 @@ use imprint_core::aws::ec2::{Filter, Instance, Life, MOST_VALUES};
 use imprint_core::caller::RunId;
 use imprint_core::conjur::Minted;
 use imprint_core::error::{Class, Classified, chain};
-use imprint_core::name::{FactoryId, InstanceId};
+use imprint_core::name::{FactoryId, HostId, InstanceId};
 use imprint_core::retry::Retry;
 use imprint_core::sealed;
 use imprint_core::token::AccessToken;
@@ -43,6 +43,34 @@ pub enum Error {
     /// The factory's tokens could be used from anywhere.
     #[error("{0} has no cidr, so a token for one instance could be used from anywhere")]
     NoNetwork(FactoryId),
+    /// Nobody says from which factory's hosts to promote.
+    #[error("no rule says from which factory's hosts to promote")]
+    FromNowhere,
+    /// The promoted host can have no id.
+    #[error("the promoted hosts of {factory} can have no id")]
+    NoId {
+        /// The factory.
+        factory: FactoryId,
+        /// Why.
+        #[source]
+        source: imprint_core::name::Error,
+    },
+    /// It has no host to be promoted from, or not yet.
+    #[error("{instance} has no host of {factory} to be promoted from")]
+    NotEnrolled {
+        /// The instance.
+        instance: InstanceId,
+        /// The factory to promote from.
+        factory: FactoryId,
+    },
+    /// A host that was deleted is still listed.
+    #[error("the old host of {instance}, {host}, was deleted and is still there")]
+    StillThere {
+        /// The instance.
+        instance: InstanceId,
+        /// The host.
+        host: HostId,
+    },
     /// The rules say no.
     #[error("{instance} gets no token of {factory}: {why}")]
     NotAllowed {
@@ -118,9 +146,10 @@ impl Classified for Error {
         match self {
             Self::Effect(error) => error.class(),
             Self::NoAddress(_) | Self::NotKnown(_) | Self::NoTime { .. } => Class::Transient,
-            Self::NoNetwork(_) | Self::NotMinted(_) | Self::Seal { .. } => Class::Config,
-            Self::NotAllowed { .. } | Self::Unseen { .. } => Class::Refused,
-            Self::NotRunning { .. } => Class::Absent,
+            Self::NoId { .. } | Self::NoNetwork(_) | Self::NotMinted(_) | Self::Seal { .. } => Class::Config,
+            Self::FromNowhere => Class::Usage,
+            Self::NotAllowed { .. } | Self::StillThere { .. } | Self::Unseen { .. } => Class::Refused,
+            Self::NotEnrolled { .. } | Self::NotRunning { .. } => Class::Absent,
             Self::ReadBack { .. } => Class::Tampered,
             Self::Shared { class, .. } => *class,
             Self::Unknown(error) => error.class(),
@@ -141,6 +170,14 @@ impl Classified for Error {
             }
             Self::NotMinted(_) => Some("imprint-rotator publish is for such a factory"),
             Self::NotRunning { .. } => Some("only pending and running instances get tokens"),
+            Self::FromNowhere => Some("write a rule with promote_from, or give --to and --from"),
+            Self::NoId { .. } => Some("give the factory a shorter hosts_branch"),
+            Self::NotEnrolled { .. } => Some(
+                "an instance is promoted once it has enrolled; see imprint status on it, and the factory's layer",
+            ),
+            Self::StillThere { .. } => {
+                Some("see whether hosts_branch is the branch that it lies under, and who may update it")
+            }
             Self::NoTime { .. } => Some("give the function a longer time-out, or smaller batches"),
             Self::ReadBack { .. } => Some("see who else may put under instances/ in the bucket"),
             Self::Seal { source, .. } => source.hint(),
@@ -227,16 +264,20 @@ impl<'a, E: Effects> Run<'a, E> {
             }
         }
         for id in &ask.instances {
-            if !outcomes.iter().any(|outcome| outcome.instance == *id) {
+            if !outcomes.iter().any(|outcome| outcome.instance.as_ref() == Some(id)) {
                 outcomes.push(Outcome::early(id, None, Ok(Done::Nothing)));
             }
         }
         outcomes.sort_by(|one, other| (&one.instance, &one.factory).cmp(&(&other.instance, &other.factory)));
         outcomes.iter().for_each(Outcome::log);
-        Ok(Report { rotation_id: self.id.to_string(), instances: outcomes })
+        Ok(Report { rotation_id: self.id.to_string(), dry_run: false, instances: outcomes })
     }
 
-    async fn of_factory(&self, factory: &Factory, parts: Vec<(Part<'_, E>, String)>) -> Vec<Outcome> {
+    pub(super) async fn of_factory(
+        &self,
+        factory: &Factory,
+        parts: Vec<(Part<'_, E>, String)>,
+    ) -> Vec<Outcome> {
         let tokens = match self.tokens(factory).await {
             Ok(tokens) => tokens,
             Err(error) => {
@@ -252,10 +293,11 @@ impl<'a, E: Effects> Run<'a, E> {
                 let result = part.serve(&tokens, rule).await;
                 let notes = part.notes.take();
                 Outcome {
-                    instance: part.instance.id.clone(),
+                    instance: Some(part.instance.id.clone()),
                     factory: Some(factory.id.clone()),
                     result,
                     notes,
+                    squatted: false,
                 }
             })
             .buffer_unordered(self.config.concurrency)
@@ -315,6 +357,15 @@ impl<'a, E: Effects> Run<'a, E> {
         call: impl AsyncFnMut() -> Result<T, effects::Error>,
     ) -> Result<T, effects::Error> {
         self.retry.run(what, is_transient, call).await
+    }
+
+    /// A call to Conjur that may be repeated without harm.
+    pub(super) async fn with<T>(
+        &self,
+        what: &str,
+        call: impl AsyncFnMut(&AccessToken) -> Result<T, effects::Error>,
+    ) -> Result<T, effects::Error> {
+        self.session.with(self.retry, what, is_transient, call).await
     }
 
     /// Whether nothing should be begun any more.

@@ -15,7 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// What to send instead of what is not understood.
-const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\" (with \"hosts\": true of the fleet), \"decommission\", \"mint\" or \"pin\" as the command; see docs/json.md";
+const HINT: &str = "send a scheduled event, or {\"command\": \"rotate\", \"factories\": [\"id\", ...], \"now\": true, \"revoke_superseded\": true}, or \"plan\", \"status\" (with \"hosts\": true of the fleet), \"decommission\", \"mint\", \"promote\" or \"pin\" as the command; see docs/json.md";
 
 /// Why an event asks for nothing.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,8 @@ pub enum Command {
     Pin(Fleet),
     /// What `rotate` would do now.
     Plan(Plan),
+    /// Does what is due for promotions, as the rules say.
+    Promote(Promote),
     /// Replaces what is due, or what is asked for.
     Rotate(Rotate),
     /// What is published, or what hosts there are.
@@ -100,6 +102,21 @@ pub struct Mint {
     /// For these.
     #[serde(default, deserialize_with = "ids")]
     pub instances: Vec<InstanceId>,
+}
+
+/// The flags of `promote`.
+#[derive(Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Promote {
+    /// These; all that the rules promote when empty.
+    #[serde(default, deserialize_with = "ids")]
+    pub instances: Vec<InstanceId>,
+    /// To hosts of this factory; of all that the rules promote to when left out.
+    #[serde(default, deserialize_with = "maybe")]
+    pub to: Option<FactoryId>,
+    /// Look and decide, and change nothing.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 /// The flags of `plan`.
@@ -186,6 +203,7 @@ impl Command {
             Self::Nothing => "nothing",
             Self::Pin(_) => "pin",
             Self::Plan(_) => "plan",
+            Self::Promote(_) => "promote",
             Self::Rotate(_) => "rotate",
             Self::Status(_) => "status",
         }
@@ -207,6 +225,11 @@ fn without_secrets(message: &str) -> String {
         }
     }
     told
+}
+
+fn maybe<'de, D: Deserializer<'de>>(from: D) -> Result<Option<FactoryId>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
 }
 
 fn ids<'de, D: Deserializer<'de>, Id: FromStr<Err: fmt::Display>>(from: D) -> Result<Vec<Id>, D::Error> {
@@ -286,6 +309,10 @@ mod tests {
             json!({"command": "pin", "instances": ["i-1"]}),
             Command::Pin(Fleet { instances: instances(), ..Fleet::default() }),
         );
+        let whole = Promote { instances: instances(), to: web().pop(), dry_run: true };
+        let event = json!({"command": "promote", "instances": ["i-1"], "to": "app/web", "dry_run": true});
+        check(event, Command::Promote(whole));
+        check(json!({"command": "promote"}), Command::Promote(Promote::default()));
         let incident = Command::of(json!({"now": true, "revoke_superseded": true})).unwrap();
         let Command::Rotate(incident) = incident else { panic!("{incident:?}") };
         let asked = Ask { now: true, revoke_superseded: true, factories: vec![] };
@@ -302,8 +329,8 @@ mod tests {
             assert!(error.hint().is_some_and(|hint| hint.contains("\"command\"")));
         };
         check(
-            json!({"command": "promote"}),
-            "unknown variant `promote`, expected one of `decommission`, `mint`, `pin`, `plan`, `rotate`, `status`",
+            json!({"command": "enroll"}),
+            "unknown variant `enroll`, expected one of `decommission`, `mint`, `pin`, `plan`, `promote`, `rotate`, `status`",
         );
         check(json!({"command": "Rotate"}), "unknown variant");
         check(json!({"command": "nothing"}), "unknown variant");

@@ -2,25 +2,49 @@
 
 use super::failed::{Failed, MOST, cut};
 use super::made::Made;
+use crate::instance::Promote;
 use crate::instance::judge::Judge;
 use crate::instance::real::Real;
 use crate::instance::report::{Counts, Report};
-use crate::instance::run::{Ask, Error, Run};
+use crate::instance::run::{Ask as Mint, Error, Run};
 use imprint_core::caller::RunId;
 use imprint_core::error::{Class, Classified, chain};
-use imprint_core::name::InstanceId;
+use imprint_core::name::{FactoryId, InstanceId};
 use imprint_core::retry::Retry;
 use serde_json::{Value, json};
 use std::time::Duration;
+
+/// What a run is for.
+pub(super) enum Ask {
+    Mint(Mint),
+    Promote(Promote),
+}
+
+impl Ask {
+    /// For whom; empty for all.
+    pub(super) fn instances(&self) -> &[InstanceId] {
+        match self {
+            Self::Mint(ask) => &ask.instances,
+            Self::Promote(ask) => &ask.instances,
+        }
+    }
+}
 
 /// A run, within what is left of the invocation.
 pub(super) async fn run(made: &Made, ask: &Ask, id: &RunId, within: Duration) -> Result<Report, Failed> {
     let config = &made.config;
     let on = Real::new(config, &made.caller).await.map_err(|e| Failed::of(&e))?;
-    let repeats = 10 + 2 * u32::try_from(ask.instances.len()).unwrap_or(u32::MAX / 4);
+    let repeats =
+        10 + 2 * u32::try_from(ask.instances().len() + config.factories.len()).unwrap_or(u32::MAX / 4);
     let retry = Retry::new(within, repeats);
     let judge = Judge::Rules(&config.fleet.rules);
-    let ran = async { Run::open(config, judge, id, &on, &retry).await?.mint(ask).await };
+    let ran = async {
+        let run = Run::open(config, judge, id, &on, &retry).await?;
+        match ask {
+            Ask::Mint(ask) => run.mint(ask).await,
+            Ask::Promote(ask) => run.promote(ask).await,
+        }
+    };
     ran.await.map_err(|error: Error| Failed::of(&error))
 }
 
@@ -48,10 +72,10 @@ pub(super) fn of_batch(report: &Report, records: &[(String, InstanceId)]) -> Val
 
 fn told(report: &Report) {
     let class = report.class();
-    let Counts { published, kept, failed } = report.counts();
+    let Counts { published, kept, failed, old_removed, squatted } = report.counts();
     let level = if class.is_some() { log::Level::Error } else { log::Level::Info };
     log::log!(
-        level, event = "mint ended", class = class.map_or("", Class::as_str), published, kept, failed;
+        level, event = "mint ended", class = class.map_or("", Class::as_str), published, kept, failed, old_removed, squatted;
         "{published} tokens for instances published, {kept} kept, {failed} failed"
     );
 }
@@ -61,7 +85,8 @@ fn summary(report: &Report, class: Class) -> Value {
     let failed = report.errors().count();
     let first = report.errors().take(MOST).map(|(outcome, error)| {
         json!({
-            "instance": outcome.instance.as_str(), "class": error.class().as_str(),
+            "instance": outcome.instance.as_ref().map(InstanceId::as_str),
+            "factory": outcome.factory.as_ref().map(FactoryId::as_str), "class": error.class().as_str(),
             "error": cut(&chain(error)), "hint": error.hint(),
         })
     });

@@ -1,6 +1,8 @@
 //! Tokens for one instance, from the rotator to the agent: minted after a look at EC2, taken by that instance
 //! alone, over within minutes.
 
+mod promoted;
+
 use crate::{Place, json, no_secret, published};
 use imprint_core::sealed::{SealedToken, context_key};
 use imprint_core::second::Second;

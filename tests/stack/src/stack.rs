@@ -177,6 +177,7 @@ impl Stack {
         self.credentials.set_policy("fleet", fleet);
         let instances = Policy::none()
             .allow(&["s3:GetObject", "s3:PutObject"], &format!("{bucket}/instances/*"))
+            .allow(&["s3:GetObject", "s3:PutObject"], &format!("{bucket}/promotions/*"))
             .allow(&["s3:ListBucket"], &bucket)
             .allow(&["kms:Encrypt", "kms:Decrypt"], &self.key)
             .when("imprint:scope", "instance")
