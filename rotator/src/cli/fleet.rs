@@ -108,6 +108,7 @@ async fn run(
     let on = Real::new(config, caller).await?;
     let retry = Retry::new(config.policy.longest_run(), repeats(config));
     let report = Run::open(config, &ask, &on, &retry).await?.over_the_fleet(deed).await?;
+    report.log_without_host();
     if json {
         say(format_args!("{:#}", report.to_json()))?;
     } else {

@@ -38,6 +38,7 @@ impl<E: Effects> Run<'_, E> {
         let all = hosts.iter().map(|host| host.id.clone()).collect();
         if !self.ask.instances.is_empty() {
             hosts.retain(|host| self.ask.instances.contains(&host.instance));
+            self.found.borrow_mut().extend(hosts.iter().map(|host| host.instance.clone()));
         }
         let ids: Vec<InstanceId> = hosts.iter().map(|host| host.instance.clone()).collect();
         let instances = self.describe(&ids).await?;

@@ -36,6 +36,11 @@ impl<E: Effects> Run<'_, E> {
     async fn tie(&self, factory: &Factory, notes: &mut Vec<String>) -> Result<Pins, Error> {
         let look = self.look(factory, notes).await?;
         let hosts = self.to_pin(factory, &look);
+        if !self.ask.instances.is_empty() {
+            for host in look.hosts.iter().filter(|host| !hosts.contains(host)) {
+                notes.push(format!("no rule pins {}; --factory {} does", host.id, factory.id));
+            }
+        }
         let mut pins = pins(&hosts, &look.instances, &look.memory.pinned, self.now());
         if self.ask.dry_run {
             return Ok(pins);

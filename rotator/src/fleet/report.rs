@@ -1,13 +1,14 @@
 //! What came out of a run over the fleet, for people and for machines.
 
 use super::pins::Pins;
-use super::run::Error;
+use super::run::{Deed, Error};
 use super::sweep::{Sweep, Why};
 use crate::metrics::FleetCounts;
 use crate::rotate::worst;
 use imprint_core::error::{Class, Classified, chain};
-use imprint_core::name::FactoryId;
+use imprint_core::name::{FactoryId, InstanceId};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The version of the JSON form; it grows when a member changes its meaning or goes.
@@ -16,10 +17,14 @@ const SCHEMA: u32 = 1;
 /// One run.
 #[derive(Debug)]
 pub struct Report {
+    /// What was to be done.
+    pub deed: Deed,
     /// Whether nothing was changed, on purpose.
     pub dry_run: bool,
     /// One a factory, in the configuration's order.
     pub factories: Vec<Outcome>,
+    /// Instances asked for that have no host of these factories; empty where a factory could not be looked at.
+    pub without_host: BTreeSet<InstanceId>,
 }
 
 /// One factory's part.
@@ -43,12 +48,12 @@ pub enum Done {
 }
 
 impl Report {
-    /// The worst of it.
+    /// The worst of it. Whose host is not there is decommissioned, but not pinned.
     #[must_use]
     pub fn class(&self) -> Option<Class> {
-        worst(
-            self.factories.iter().filter_map(|outcome| outcome.result.as_ref().err()).map(Classified::class),
-        )
+        let failed = self.factories.iter().filter_map(|outcome| outcome.result.as_ref().err());
+        let unpinned = (self.deed == Deed::Pin && !self.without_host.is_empty()).then_some(Class::Absent);
+        worst(failed.map(Classified::class).chain(unpinned))
     }
 
     /// The sums of it.
@@ -73,7 +78,21 @@ impl Report {
     #[must_use]
     pub fn to_json(&self) -> Value {
         let factories: Vec<Value> = self.factories.iter().map(Outcome::to_json).collect();
-        json!({"schema": SCHEMA, "dry_run": self.dry_run, "factories": factories})
+        let without_host: Vec<&str> = self.without_host.iter().map(InstanceId::as_str).collect();
+        json!({
+            "schema": SCHEMA, "dry_run": self.dry_run, "factories": factories, "without_host": without_host,
+        })
+    }
+
+    /// Says which instances were asked for in vain: a person who mistypes one would think that it is done. Not for
+    /// events, which tell of whatever anybody had.
+    pub fn log_without_host(&self) {
+        let looked_at: Vec<&str> = self.factories.iter().map(|outcome| outcome.factory.as_str()).collect();
+        let (factories, hint) =
+            (looked_at.join(", "), "imprint-rotator status --hosts lists whose hosts are there");
+        for instance in self.without_host.iter().map(InstanceId::as_str) {
+            log::warn!(instance, hint; "{instance} has no host of {factories}");
+        }
     }
 }
 

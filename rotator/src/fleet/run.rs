@@ -15,6 +15,8 @@ use imprint_core::name::{FactoryId, HostId, InstanceId, LayerId};
 use imprint_core::retry::Retry;
 use imprint_core::second::Second;
 use imprint_core::token::AccessToken;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// What to do.
@@ -200,6 +202,8 @@ pub struct Run<'a, E> {
     pub(super) session: Session<'a, E>,
     pub(super) place: Place,
     pub(super) retry: &'a Retry,
+    /// Instances asked for that have a host, as far as factories were looked at.
+    pub(super) found: RefCell<BTreeSet<InstanceId>>,
 }
 
 impl<'a, E: Effects> Run<'a, E> {
@@ -210,7 +214,8 @@ impl<'a, E: Effects> Run<'a, E> {
     pub async fn open(config: &'a Config, ask: &'a Ask, on: &'a E, retry: &'a Retry) -> Result<Self, Error> {
         let place = retry.run("sts:GetCallerIdentity", is_transient, async || on.place().await).await?;
         let session = Session::open(on, retry, &Kept::default()).await?;
-        Ok(Self { config, limits: &config.fleet, ask, on, session, place, retry })
+        let found = RefCell::default();
+        Ok(Self { config, limits: &config.fleet, ask, on, session, place, retry, found })
     }
 
     /// Does it for each factory. One's failure does not stop the others. Pinning is for those that are asked
@@ -239,7 +244,12 @@ impl<'a, E: Effects> Run<'a, E> {
             outcome.log();
             factories.push(outcome);
         }
-        Ok(Report { dry_run: self.ask.dry_run, factories })
+        // What was not looked at may have a host.
+        let is_known = factories.iter().all(|outcome| outcome.result.is_ok());
+        let found = self.found.take();
+        let hostless = self.ask.instances.iter().filter(|id| is_known && !found.contains(id));
+        let without_host = hostless.cloned().collect();
+        Ok(Report { deed, dry_run: self.ask.dry_run, factories, without_host })
     }
 
     /// Whether any of a factory's hosts are to be pinned.

@@ -10,7 +10,7 @@ use crate::fleet::status::HostStatus;
 use crate::metrics;
 use imprint_core::caller::Caller;
 use imprint_core::error::{Class, Classified};
-use imprint_core::name::FactoryId;
+use imprint_core::name::{FactoryId, InstanceId};
 use imprint_core::retry::Retry;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -76,5 +76,10 @@ fn summary(report: &Report) -> Value {
     let factories: Vec<Value> = told.collect();
     let unnamed = failed.by_ref().count().saturating_sub(factories.len());
     let class = report.class().map(Class::as_str);
-    json!({"class": class, "failed": factories.len() + unnamed, "unnamed": unnamed, "factories": factories})
+    let without_host: Vec<&str> =
+        report.without_host.iter().take(super::failed::MOST).map(InstanceId::as_str).collect();
+    json!({
+        "class": class, "failed": factories.len() + unnamed, "unnamed": unnamed, "factories": factories,
+        "without_host": without_host,
+    })
 }

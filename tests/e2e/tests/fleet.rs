@@ -328,6 +328,9 @@ fn a_key_that_a_token_thief_rotated_logs_in_from_nowhere_else() {
     // Its address changes: it is pinned anew, and loses nothing.
     let _mine_again = Ran::of(&mut machine.imprint(&["enroll", "--again"])).expect(0);
     site.stack.ec2.service().put(Ec2Instance::running(&machine.instance().id, "203.0.113.7"));
+    let nobody = "i-0123456789abcdef9";
+    let refused = Ran::of(&mut site.fleet(&["pin", "--factory", "web/factory", nobody])).expect(69);
+    assert!(refused.err.contains(&format!("{nobody} has no host of web/factory")), "{}", refused.err);
     let moved = fleet(&site, &["pin", "--factory", "web/factory", &machine.instance().id], 0);
     assert_eq!(part(&moved, "web/factory")["pinned"][0]["restricted_to"][0], "203.0.113.7/32", "{moved}");
     assert_eq!(log_in("", &machine.identity().1), "401");

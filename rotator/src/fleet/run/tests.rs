@@ -290,6 +290,33 @@ fn run_by(config: &Config, world: &World, deed: Deed, ask: &Ask) -> Result<Outco
     })
 }
 
+/// Whoever mistypes an instance is told; it is a failure only where something was to be there afterwards.
+#[test]
+fn an_instance_without_a_host_is_told() {
+    let check =
+        |deed: Deed, names: &[&str], fault: Option<Fault>, hostless: &[&str], class: Option<Class>| {
+            let mut world = World::new();
+            world.fault = Box::new(move |_, name| fault.filter(|_| name == "members"));
+            let instances = names.iter().map(|name| name.parse().unwrap()).collect();
+            let ask = Ask { instances, ..Ask::default() };
+            let (config, retry) = (config(), Retry::with_random(MINUTE, 20, fastrand::Rng::with_seed(1)));
+            let report = blocking(async {
+                Run::open(&config, &ask, &world, &retry).await?.over_the_fleet(deed).await
+            });
+            let report = report.unwrap();
+            assert_eq!(report.to_json()["without_host"], serde_json::json!(hostless), "{deed:?} {names:?}");
+            assert_eq!(report.class(), class, "{deed:?} {names:?}");
+        };
+    for deed in [Deed::Decommission, Deed::Pin] {
+        check(deed, &[], None, &[], None);
+        check(deed, &["i-1"], None, &[], None);
+        // A host of another region is none of this place.
+        let class = (deed == Deed::Pin).then_some(Class::Absent);
+        check(deed, &["i-1", "i-9", "i-77"], None, &["i-77", "i-9"], class);
+        check(deed, &["i-77"], Some(Fault::Refused), &[], Some(Class::Refused));
+    }
+}
+
 fn swept(world: &World) -> Result<Outcome, Error> {
     run(world, Deed::Decommission, &Ask::default())
 }
