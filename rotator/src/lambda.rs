@@ -81,7 +81,11 @@ async fn answer(
     let made = async || made.ready(arn, name, id).await;
     let (of, deadline) = ((function, id), event.context.deadline);
     match command {
-        Command::Changed(changes) => changed(made().await, changes, &of, deadline).await,
+        Command::Changed(mut changes) => {
+            let strange = std::mem::take(&mut changes.strange);
+            let served = changed(made().await, changes, &of, deadline).await;
+            served.map(|reply| instance::with_strange(reply, strange))
+        }
         Command::Decommission(ask) => {
             over_the_fleet(made().await, Deed::Decommission, ask, &of, deadline).await
         }
@@ -151,7 +155,8 @@ async fn changed(
     // Without rules nobody may have anything, so that the function of those that end need not be told of others.
     let is_for_nobody = made.as_ref().is_ok_and(|made| made.config.fleet.rules.is_empty());
     let mut reply = nothing();
-    if !is_for_nobody {
+    let begins = !is_for_nobody && !changes.began.is_empty();
+    if begins {
         let ask = crate::instance::run::Ask { instances: changes.began, factories: Vec::new() };
         let ask = instance::Ask::Mint(ask);
         let report = minted(&made, &ask, of, deadline).await?;
@@ -165,7 +170,7 @@ async fn changed(
     }
     let gone = command::Fleet { instances: changes.ended, ..command::Fleet::default() };
     let mut ended = over_the_fleet(made, Deed::Decommission, gone, of, deadline).await?;
-    if let (false, Some(members)) = (is_for_nobody, ended.as_object_mut()) {
+    if let (true, Some(members)) = (begins, ended.as_object_mut()) {
         members.insert("batchItemFailures".to_owned(), reply["batchItemFailures"].clone());
         members.insert("instances".to_owned(), reply["instances"].clone());
     }

@@ -172,6 +172,7 @@ impl Command {
     pub fn of(mut event: Value) -> Result<Self, Error> {
         if let Some(changes) = ec2::changes(&event) {
             return Ok(match (changes.began.is_empty(), changes.ended.is_empty()) {
+                _ if !changes.strange.is_empty() => Self::Changed(changes),
                 (true, true) => Self::Nothing,
                 (true, false) => Self::Decommission(Fleet { instances: changes.ended, ..Fleet::default() }),
                 (false, _) => Self::Changed(changes),
@@ -291,6 +292,14 @@ mod tests {
             check(change(state), Command::Changed(began));
         }
         check(change("stopped"), Command::Nothing);
+        check(
+            json!({"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": "{}"}]}),
+            Command::Changed(Changes {
+                records: Some(vec![]),
+                strange: vec!["1".to_owned()],
+                ..Changes::default()
+            }),
+        );
         check(
             json!({"command": "mint", "instances": ["i-1"], "factories": ["app/web"]}),
             Command::Mint(Mint { factories: web(), instances: instances() }),

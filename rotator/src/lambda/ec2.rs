@@ -19,6 +19,9 @@ pub struct Changes {
     pub began: Vec<InstanceId>,
     /// The records of a batch that tell of a beginning, each with its instance; `None` when it is no batch.
     pub records: Option<Vec<(String, InstanceId)>>,
+    /// The records of a batch that are no such events. They keep nothing from the others: given back, they end in the
+    /// queue for those that nobody can serve.
+    pub strange: Vec<String>,
 }
 
 /// What an event, or a batch of them, tells: `None` when it is neither. Other states tell of nobody.
@@ -37,11 +40,11 @@ pub(super) fn changes(event: &Value) -> Option<Changes> {
         if record.get("eventSource")?.as_str()? != "aws:sqs" {
             return None;
         }
-        let body: Value = serde_json::from_str(record.get("body")?.as_str()?).ok()?;
-        if !is_state_change(&body) {
-            return None;
+        let id = record.get("messageId")?.as_str()?;
+        match serde_json::from_str::<Value>(record.get("body")?.as_str()?) {
+            Ok(body) if is_state_change(&body) => changes.take(&body, Some(id)),
+            Ok(_) | Err(_) => changes.strange.push(id.to_owned()),
         }
-        changes.take(&body, Some(record.get("messageId")?.as_str()?));
     }
     for ids in [&mut changes.ended, &mut changes.began] {
         ids.sort();
@@ -126,7 +129,15 @@ mod tests {
         assert_eq!(told.iter().map(|(record, _)| record.as_str()).collect::<Vec<_>>(), ["0", "1", "2"]);
         check(&batch(&[change("i-1", "stopped")]), Some(("", "")));
         check(&batch(&[]), None);
-        check(&batch(&[change("i-1", "terminated"), json!({"source": "aws.s3"})]), None);
+        // One that nobody understands keeps nothing from the others.
+        let mut mixed =
+            batch(&[change("i-1", "terminated"), json!({"source": "aws.s3"}), change("i-2", "running")]);
+        mixed["Records"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"eventSource": "aws:sqs", "messageId": "3", "body": "{"}));
+        check(&mixed, Some(("i-1", "i-2")));
+        assert_eq!(changes(&mixed).unwrap().strange, ["1", "3"]);
         let nameless =
             json!({"Records": [{"eventSource": "aws:sqs", "body": change("i-1", "running").to_string()}]});
         check(&nameless, None);
@@ -134,7 +145,6 @@ mod tests {
             &json!({"Records": [{"eventSource": "aws:s3", "messageId": "1", "body": change("i-1", "terminated").to_string()}]}),
             None,
         );
-        check(&json!({"Records": [{"eventSource": "aws:sqs", "messageId": "1", "body": "{"}]}), None);
         check(&json!({"Records": [1]}), None);
         check(&json!({"source": "aws.events", "detail-type": "Scheduled Event"}), None);
         for other in [json!({}), json!([]), json!(null), json!({"Records": "x"})] {

@@ -70,6 +70,21 @@ pub(super) fn of_batch(report: &Report, records: &[(String, InstanceId)]) -> Val
     reply
 }
 
+/// The same, with the records of the batch that are no events of EC2's.
+pub(super) fn with_strange(mut reply: Value, strange: Vec<String>) -> Value {
+    for record in &strange {
+        let (event, record) = ("record not understood", record.as_str());
+        log::error!(event, record; "record {record} of the batch is no state change of EC2's, and is given back");
+    }
+    if let (false, Some(members)) = (strange.is_empty(), reply.as_object_mut()) {
+        let failures = members.entry("batchItemFailures").or_insert_with(|| Value::Array(Vec::new()));
+        if let Some(failures) = failures.as_array_mut() {
+            failures.extend(strange.into_iter().map(|record| json!({"itemIdentifier": record})));
+        }
+    }
+    reply
+}
+
 fn told(report: &Report) {
     let class = report.class();
     let Counts { published, kept, failed, old_removed, squatted } = report.counts();
@@ -93,4 +108,28 @@ fn summary(report: &Report, class: Class) -> Value {
     let instances: Vec<Value> = first.collect();
     let unnamed = failed.saturating_sub(instances.len());
     json!({"class": class.as_str(), "failed": failed, "unnamed": unnamed, "instances": instances})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_event_is_given_back_beside_what_failed() {
+        let check = |reply: Value, strange: &[&str], want: Value| {
+            let strange = strange.iter().map(|record| (*record).to_owned()).collect();
+            assert_eq!(with_strange(reply, strange), want);
+        };
+        check(json!({"schema": 1}), &[], json!({"schema": 1}));
+        check(
+            json!({"schema": 1}),
+            &["a"],
+            json!({"schema": 1, "batchItemFailures": [{"itemIdentifier": "a"}]}),
+        );
+        check(
+            json!({"batchItemFailures": [{"itemIdentifier": "a"}]}),
+            &["b"],
+            json!({"batchItemFailures": [{"itemIdentifier": "a"}, {"itemIdentifier": "b"}]}),
+        );
+    }
 }

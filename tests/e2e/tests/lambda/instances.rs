@@ -44,7 +44,7 @@ fn the_instances_function_mints_for_what_begins_and_once() {
     let event = all.iter().find(|line| line["event"] == "instance token published").expect("an event");
     assert_eq!((&event["instance"], &event["fingerprint"]), (&json!(one), &told["fingerprint"]));
 
-    // Twice in a batch, with others, one of whom EC2 does not know: only that record comes again.
+    // Twice in a batch, with others, one of whom EC2 does not know: only that record comes again, and what is no event.
     let events = [
         (one, "running"),
         (two, "pending"),
@@ -52,9 +52,16 @@ fn the_instances_function_mints_for_what_begins_and_once() {
         (two, "running"),
         (one, "stopped"),
     ];
-    let some = invoke(&site, &cloud, "instances", &batch(&events));
+    let mut events = batch(&events);
+    let strange = json!({"eventSource": "aws:sqs", "messageId": "m-strange", "body": "{}"});
+    events["Records"].as_array_mut().unwrap().push(strange);
+    let some = invoke(&site, &cloud, "instances", &events);
     assert!(!some.failed, "{some:?}");
-    assert_eq!(some.reply["batchItemFailures"], json!([{"itemIdentifier": "m-2"}]), "{some:?}");
+    assert_eq!(
+        some.reply["batchItemFailures"],
+        json!([{"itemIdentifier": "m-2"}, {"itemIdentifier": "m-strange"}]),
+        "{some:?}"
+    );
     let rows = some.reply["instances"].as_array().unwrap();
     let result =
         |id: &str| rows.iter().find(|row| row["instance"] == id).unwrap()["result"].as_str().unwrap();
