@@ -7,7 +7,7 @@ use super::effects::Promoting;
 use super::judge::Purpose;
 use super::memory::{Memory, memory_key, parse, to_bytes};
 use super::mint::Part;
-use super::promotion::{Facts, Step, decide, remembered};
+use super::promotion::{Facts, Step, decide, not_offered, remembered};
 use super::report::{Done, Outcome, Report};
 use super::run::{Error, Run};
 use crate::config::Factory;
@@ -118,6 +118,7 @@ impl<E: Promoting> Run<'_, E> {
                 known: memory.get(&instance.id).copied(),
                 asked: !ask.instances.is_empty(),
                 life: self.config.instances.life,
+                run: self.retry.remaining(),
                 settle: self.config.instances.settle,
             };
             let step = decide(&facts, now);
@@ -210,12 +211,15 @@ impl<E: Promoting> Run<'_, E> {
                 outcome.squatted = true;
             }
         }
-        // A token that was not published is not waited for.
+        // A token that was not published is not counted.
         let mut corrected = next.clone();
         let failed = offered.iter().filter(|outcome| outcome.result.is_err());
         for id in failed.filter_map(|outcome| outcome.instance.as_ref()) {
             match before.get(id) {
-                Some(known) => corrected.insert(id.clone(), *known),
+                Some(known) => {
+                    let now_known = next.get(id).unwrap_or(known);
+                    corrected.insert(id.clone(), not_offered(*known, *now_known))
+                }
                 None => corrected.remove(id),
             };
         }

@@ -38,6 +38,8 @@ pub struct Facts {
     pub asked: bool,
     /// How long a token lives.
     pub life: Duration,
+    /// How long this run may still take: its tokens may be minted at its very end.
+    pub run: Duration,
     /// How long after a token's end an agent has come to its own.
     pub settle: Duration,
 }
@@ -106,7 +108,7 @@ pub fn remembered(facts: &Facts, step: Step, now: Second) -> Option<Known> {
             .map(|known| Known { member_since: known.member_since.filter(|_| facts.is_member), ..known }),
         Step::Offer { .. } => Some(Known {
             offered_at: now,
-            over_at: now.plus(facts.life),
+            over_at: now.plus(facts.run).plus(facts.life),
             tries: if facts.is_member {
                 0
             } else {
@@ -115,6 +117,13 @@ pub fn remembered(facts: &Facts, step: Step, now: Second) -> Option<Known> {
             member_since: if facts.is_member { since(facts.known) } else { None },
         }),
     }
+}
+
+/// The same where the token could not be offered. It counts as none, but may be published all the same: nobody's id
+/// is cleared while it may live.
+#[must_use]
+pub const fn not_offered(before: Known, remembered: Known) -> Known {
+    Known { over_at: remembered.over_at, ..before }
 }
 
 #[cfg(test)]

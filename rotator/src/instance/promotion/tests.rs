@@ -17,7 +17,8 @@ fn each_step() {
         Some(Known { offered_at: at(offered), over_at: at(offered + 20), tries, member_since: since.map(at) })
     };
     let check = |is_member, is_squatted, known, asked, now, wanted| {
-        let facts = Facts { is_member, is_squatted, known, asked, life: LIFE, settle: SETTLE };
+        let facts =
+            Facts { is_member, is_squatted, known, asked, life: LIFE, run: Duration::ZERO, settle: SETTLE };
         assert_eq!(decide(&facts, at(now)), wanted, "{facts:?}");
     };
     let (offer, clear) = (Step::Offer { clear: false }, Step::Offer { clear: true });
@@ -114,6 +115,7 @@ impl World {
             known: self.known,
             asked: false,
             life: LIFE,
+            run: Duration::ZERO,
             settle: SETTLE,
         };
         let step = decide(&facts, at(self.now));
@@ -219,4 +221,29 @@ proptest! {
         prop_assert!(matches!(world.disk, Disk::New(_)) && world.is_good(), "{:?}", world);
         prop_assert_eq!((world.old, world.known), (None, None));
     }
+}
+
+/// A token that is minted at the end of a long run, or whose offer failed after it was put, may be redeemed while it
+/// lives: until then an id that was not seen to be squatted is not cleared, or an agent that has moved over would lose
+/// its only identity.
+#[test]
+fn nobodys_id_is_cleared_while_a_token_may_live() {
+    let run = Duration::from_secs(15 * 60);
+    let facts = |known| Facts {
+        is_member: false,
+        is_squatted: false,
+        known,
+        asked: false,
+        life: LIFE,
+        run,
+        settle: SETTLE,
+    };
+    let clear = |known, now| decide(&facts(Some(known)), at(now)) == Step::Offer { clear: true };
+    let offered = remembered(&facts(None), Step::Offer { clear: false }, at(0)).unwrap();
+    // Minted at 15, it ends at 35; clocks may be 5 apart.
+    assert_eq!([26, 39, 40].map(|now| clear(offered, now)), [false, false, true]);
+    let again = remembered(&facts(Some(offered)), Step::Offer { clear: true }, at(40)).unwrap();
+    let failed = not_offered(offered, again);
+    assert_eq!([41, 79, 80].map(|now| clear(failed, now)), [false, false, true]);
+    assert_eq!(failed.tries, offered.tries, "what was not offered is no try");
 }
