@@ -1,7 +1,7 @@
 //! The text itself. That Conjur takes it, and that it permits what is needed and no more, is tested end to end.
 
 use super::*;
-use crate::config::Config;
+use crate::config::{Config, LoginBy};
 use zeroize::Zeroizing;
 
 fn config(login: &str, factories: &[(&str, &str)]) -> Config {
@@ -15,6 +15,15 @@ fn config(login: &str, factories: &[(&str, &str)]) -> Config {
     Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap()
 }
 
+/// The same, with the AWS role of the login's name where a service is named.
+fn logging_in(login: &str, service: Option<&str>) -> Config {
+    let mut config = config(login, &[("app/web", "app/hosts")]);
+    if let Some(service) = service {
+        config.login_by = LoginBy::Role { service: service.parse().unwrap(), sts: None };
+    }
+    config
+}
+
 /// The statements, without comments and empty lines.
 fn statements(text: &str) -> Vec<&str> {
     text.lines().filter(|line| !line.is_empty() && !line.trim_start().starts_with('#')).collect()
@@ -23,9 +32,10 @@ fn statements(text: &str) -> Vec<&str> {
 #[test]
 fn who_is_who() {
     let check = |login: &str, service: Option<&str>, rotator: (&str, &str), reaper: &str| {
-        let staff = Staff::of(login, service);
-        assert_eq!((staff.rotator.kind, staff.rotator.id.as_str()), rotator, "{login}");
-        assert_eq!((staff.reaper.kind, staff.reaper.id.as_str()), ("host", reaper), "{login}");
+        let Staff { rotator: found, reaper: beside, minter } = Staff::of(&logging_in(login, service));
+        assert_eq!((found.role.kind, found.role.id.as_str()), rotator, "{login}");
+        assert_eq!((beside.role.kind, beside.role.id.as_str()), ("host", reaper), "{login}");
+        assert_eq!(minter, None, "{login}");
     };
     check("host/imprint/rotator", None, ("host", "imprint/rotator"), "imprint/reaper");
     check("host/a/reaper", None, ("host", "a/reaper"), "a/hosts-reaper");
@@ -183,8 +193,8 @@ fn the_configuration_says_with_what_it_logs_in() {
 
 #[test]
 fn a_login_with_an_iam_role() {
-    let config = config("host/imprint/123456789012/rotator", &[("app/web", "app/hosts")]);
-    let staff = Staff::of(&config.login, Some("prod"));
+    let config = logging_in("host/imprint/123456789012/rotator", Some("prod"));
+    let staff = Staff::of(&config);
     let (mut tree, place) = (Tree::default(), Place { branch: None });
     staff.declare(&mut tree, &place);
     let text = tree.to_yaml();
@@ -276,4 +286,64 @@ fn what_the_rotator_may_on_factories_that_it_mints_nothing_for() {
     };
     check(true, ["privileges: [ execute, update ]", "privileges: [ update ]"]);
     check(false, ["privileges: [ execute ]", "privileges: [ read ]"]);
+}
+
+#[test]
+fn the_minter_may_what_the_rules_say() {
+    let rules = |text: &str| {
+        let base = "[[rule]]\nname = \"r\"\nfactory = \"app/web\"\nami = [\"ami-0123456789abcdef0\"]\n";
+        format!("{base}{text}")
+    };
+    let permits = |who: &str, more: &str, rules: &str, revoke: bool| {
+        let rules_file = if rules.is_empty() { "" } else { "rules_file = \"rules.toml\"\n" };
+        let text = format!(
+            "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/imprint/rotator\"\n\
+             deployment = \"1f2e3d4c\"\nrevoke = {revoke}\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\n\
+             key = \"alias/k\"\n{more}[fleet]\nlogin = \"host/imprint/reaper\"\n{rules_file}\
+             [[factory]]\nid = \"app/web\"\nhosts_branch = \"app/hosts\"\n\
+             [[factory]]\nid = \"app/born\"\nhosts_branch = \"app/born-hosts\"\n\
+             [[factory]]\nid = \"app/db\"\nhosts_branch = \"app/hosts\"\n"
+        );
+        let read = |_: &std::path::Path| Ok(Zeroizing::new(rules.to_owned()));
+        let config = Config::parse(&text, &read).unwrap();
+        let text = policy(&config, &Ask::default()).unwrap();
+        let permits = text
+            .split("- !permit\n")
+            .skip(1)
+            .filter(|one| one.contains(&format!("role: !host imprint/{who}\n")));
+        permits
+            .map(|one| statements(one).iter().skip(1).map(|line| line.trim()).collect::<Vec<_>>().join(" "))
+            .collect::<Vec<_>>()
+    };
+    let own = "[instances]\nlogin = \"host/imprint/minter\"\n";
+    let check = |more: &str, rules: &str, revoke: bool, wanted: &[&str]| {
+        assert_eq!(permits("minter", more, rules, revoke), wanted, "{more}{rules}");
+    };
+    check("", &rules(""), true, &[]);
+    let all = "resources: - !host-factory app/web - !host-factory app/born - !host-factory app/db";
+    check(own, "", true, &[&format!("privileges: [ execute, update ] {all}")]);
+    check(own, &rules(""), true, &["privileges: [ execute, update ] resources: - !host-factory app/web"]);
+    check(own, &rules(""), false, &["privileges: [ execute ] resources: - !host-factory app/web"]);
+    let promoting = rules("promote_from = \"app/born\"\n");
+    check(
+        own,
+        &promoting,
+        true,
+        &[
+            "privileges: [ execute, update ] resources: - !host-factory app/web",
+            "privileges: [ read, update ] resources: - !policy app/born-hosts - !policy app/hosts",
+            "privileges: [ read ] resources: - !layer app/web - !layer app/born",
+        ],
+    );
+    // One that is reaper too has that already, and is declared once.
+    let both = "[instances]\nlogin = \"host/imprint/reaper\"\n";
+    check(both, &promoting, true, &[]);
+    let minted = "privileges: [ execute, update ] resources: - !host-factory app/web";
+    assert_eq!(permits("reaper", both, &promoting, true).iter().filter(|one| *one == minted).count(), 1);
+    // Where nothing says who mints, the rotator does.
+    let rotator = permits("rotator", "", &promoting, true);
+    assert!(
+        rotator.iter().any(|one| one.ends_with("- !policy app/born-hosts - !policy app/hosts")),
+        "{rotator:?}"
+    );
 }
