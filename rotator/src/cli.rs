@@ -231,11 +231,18 @@ enum Command {
     /// privileged factory waits for it, and imprint promote on the instance takes it. A privileged id that somebody
     /// else has taken is cleared before. The old host is removed by a later run, when the new one is in its layer, one
     /// more token has waited and [instances] settle is over: so it is run from a timer, every five minutes.
+    ///
+    /// With --grant nobody gets another host: it prints the policy that adds the present hosts to the layer, and grants
+    /// nothing by itself. Such a host stays within reach of a leaked token of its unprivileged factory: a thief can
+    /// rotate its key and so lock the instance out until it enrolls again. --pin, with the login of imprint-rotator pin,
+    /// sees to it that the key is good from the instance's address alone; keep pin = true for it. It does not help
+    /// against whoever sends from that address, nor where Conjur does not see the instances' own addresses.
     #[command(verbatim_doc_comment, after_help = more("promote"), after_long_help = after(
         &[
             ("imprint-rotator promote", "all that the rules promote, from cron or a timer"),
             ("imprint-rotator promote --dry-run", "what would be done"),
             ("imprint-rotator promote i-0123456789abcdef0 --to app/db", "one, by rule, without waiting for its turn"),
+            ("imprint-rotator promote i-0123456789abcdef0 --to app/db --grant --pin", "pins its host, and prints what adds it to the layer"),
         ],
         "what is due is done",
         &EVERY_CLASS,

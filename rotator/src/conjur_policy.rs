@@ -16,7 +16,8 @@ use imprint_core::error::{Class, Classified};
 use imprint_core::name::{Branch, FactoryId, LayerId};
 use staff::{Role, Staff};
 use std::collections::{BTreeMap, BTreeSet};
-use tree::{Tree, comment, scalar};
+pub(crate) use tree::scalar;
+use tree::{Tree, comment};
 
 /// What the command line asks for.
 #[derive(clap::Args, Clone, Debug, Default, Eq, PartialEq)]

@@ -8,6 +8,7 @@
 mod decommission;
 pub mod effects;
 pub mod explain;
+pub mod grant;
 pub mod host;
 mod look;
 pub mod memory;

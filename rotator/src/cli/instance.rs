@@ -1,7 +1,8 @@
 //! `mint` and `promote`: what they take, and how they are run.
 
-use super::run::{Error, say};
+use super::run::{Error, say, tell};
 use crate::config::Config;
+use crate::fleet::{self, grant};
 use crate::instance::Promote as AskToPromote;
 use crate::instance::judge::Judge;
 use crate::instance::real::Real;
@@ -27,6 +28,12 @@ pub(super) struct Promote {
     /// Whatever the rules say; the report tells it
     #[arg(long, requires = "instances", requires = "to", requires = "from")]
     without_rule: bool,
+    /// Print a policy that adds their present hosts to the factory's layer, for a person to load; needs --pin
+    #[arg(long, requires = "instances", requires = "to")]
+    grant: bool,
+    /// With --grant, tie these hosts to the addresses of their instances first
+    #[arg(long, requires = "grant")]
+    pin: bool,
     /// Look and decide, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -41,8 +48,12 @@ pub(super) async fn promote(
     id: &RunId,
     caller: &Caller,
 ) -> Result<Option<Class>, Error> {
-    let Promote { instances, to, from, without_rule, dry_run, json } = ask;
+    let Promote { instances, to, from, without_rule, grant, pin, dry_run, json } = ask;
     let judge = if without_rule { Judge::WithoutRule } else { Judge::Rules(&config.fleet.rules) };
+    if let (true, Some(to)) = (grant, &to) {
+        let ask = grant::Ask { to: to.clone(), from, pin };
+        return told_grants(config, judge, instances, dry_run, &ask, json, caller).await;
+    }
     let on = Real::new(config, caller).await?;
     let repeats = 10 + 2 * u32::try_from(config.factories.len()).unwrap_or(u32::MAX / 4);
     let retry = Retry::new(config.policy.longest_run(), repeats);
@@ -50,6 +61,28 @@ pub(super) async fn promote(
     let report = Run::open(config, judge, id, &on, &retry).await?.promote(&ask).await?;
     told(json, &report)?;
     Ok(report.class())
+}
+
+/// With the login and the role of `pin`.
+async fn told_grants(
+    config: &Config,
+    judge: Judge<'_>,
+    instances: Vec<InstanceId>,
+    dry_run: bool,
+    ask: &grant::Ask,
+    json: bool,
+    caller: &Caller,
+) -> Result<Option<Class>, Error> {
+    if !ask.pin {
+        return Err(grant::Error::Unpinned.into());
+    }
+    let of_the_fleet = fleet::run::Ask { instances, dry_run, ..fleet::run::Ask::default() };
+    let on = fleet::real::Real::new(config, caller).await?;
+    let retry = Retry::new(config.policy.longest_run(), 20);
+    let run = fleet::run::Run::open(config, &of_the_fleet, &on, &retry).await?;
+    let grants = run.grant(ask, judge).await?;
+    tell(json, || grants.to_json(), &grants)?;
+    Ok(grants.class())
 }
 
 #[derive(Debug, Args)]

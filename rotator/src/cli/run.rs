@@ -40,6 +40,8 @@ pub(super) enum Error {
     #[error(transparent)]
     Fleet(#[from] crate::fleet::run::Error),
     #[error(transparent)]
+    Grant(#[from] crate::fleet::grant::Error),
+    #[error(transparent)]
     Instance(#[from] crate::instance::run::Error),
     #[error(transparent)]
     Policy(#[from] conjur_policy::Error),
@@ -61,6 +63,7 @@ impl Classified for Error {
             Self::Config(error) => error.class(),
             Self::Effect(error) => error.class(),
             Self::Fleet(error) => error.class(),
+            Self::Grant(error) => error.class(),
             Self::Instance(error) => error.class(),
             Self::Output(_) => Class::Storage,
             Self::Policy(error) => error.class(),
@@ -77,6 +80,7 @@ impl Classified for Error {
             Self::Config(error) => error.hint(),
             Self::Effect(error) => error.hint(),
             Self::Fleet(error) => error.hint(),
+            Self::Grant(error) => error.hint(),
             Self::Instance(error) => error.hint(),
             Self::Output(_) => {
                 Some("what was asked for is done, but not told: see whether the disk is full that it goes to")
@@ -240,6 +244,7 @@ fn complain(error: &Error) {
         | Error::Run(_)
         | Error::Seal(_)
         | Error::SealLogin(_)
+        | Error::Grant(_)
         | Error::Token(_) => chain(error),
     };
     if let Some(hint) = error.hint() {

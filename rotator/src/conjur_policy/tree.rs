@@ -105,7 +105,7 @@ pub(super) fn comment(text: &str, indent: usize) -> String {
 
 /// An id as a scalar: plain where every reader takes it for a text, else quoted. No name of ours holds a quote,
 /// a backslash or a control character.
-pub(super) fn scalar(id: &str) -> String {
+pub(crate) fn scalar(id: &str) -> String {
     let words = ["y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"];
     let is_text = id.starts_with(|first: char| first.is_ascii_alphabetic())
         && !words.iter().any(|word| id.eq_ignore_ascii_case(word));

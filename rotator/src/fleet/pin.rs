@@ -86,6 +86,24 @@ impl<E: Effects> Run<'_, E> {
         hosts
     }
 
+    /// Ties hosts that this run has listed, whatever is remembered of them.
+    pub(super) async fn tie_now(
+        &self,
+        factory: &Factory,
+        hosts: BTreeMap<HostId, Vec<IpNet>>,
+    ) -> Result<(), Error> {
+        let hosts: Vec<(HostId, Vec<IpNet>)> = hosts.into_iter().collect();
+        for some in hosts.chunks(AT_ONCE) {
+            if self.retry.remaining() < LEFT {
+                return Err(Error::NoTime { factory: factory.id.clone() });
+            }
+            let some = some.iter().cloned().collect();
+            self.tie_some(factory, &some).await?;
+            tell(factory, &some);
+        }
+        Ok(())
+    }
+
     async fn tie_some(&self, factory: &Factory, some: &BTreeMap<HostId, Vec<IpNet>>) -> Result<(), Error> {
         let branch = &factory.hosts_branch;
         let lost = Cell::new(false);

@@ -276,7 +276,7 @@ fn what_is_wrong_with_a_fleet_is_seen() {
 }
 
 /// What Conjur answers to somebody at this address, and the answer's body.
-fn from(site: &Place, address: &str, arguments: &[&str]) -> (String, String) {
+pub(crate) fn from(site: &Place, address: &str, arguments: &[&str]) -> (String, String) {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--write-out", "\n%{http_code}", "--cacert"]);
     curl.arg(site.ca_file()).args(arguments);

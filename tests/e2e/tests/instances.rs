@@ -1,6 +1,7 @@
 //! Tokens for one instance, from the rotator to the agent: minted after a look at EC2, taken by that instance
 //! alone, over within minutes.
 
+mod granted;
 mod promoted;
 
 use crate::{Place, json, no_secret, published};

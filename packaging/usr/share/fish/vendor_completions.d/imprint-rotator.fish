@@ -127,6 +127,8 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote"
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l config-owner -d 'The AWS account that must own the bucket of s3://BUCKET/KEY; else IMPRINT_ROTATOR_CONFIG_OWNER' -r
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l without-rule -d 'Whatever the rules say; the report tells it'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l grant -d 'Print a policy that adds their present hosts to the factory\'s layer, for a person to load; needs --pin'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l pin -d 'With --grant, tie these hosts to the addresses of their instances first'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l dry-run -d 'Look and decide, and change nothing'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand promote" -s v -l verbose -d 'Say more on standard error'
