@@ -52,7 +52,7 @@ test-root: cc ## the tests that need root or namespaces; builds as you, runs wit
 	bash tests/root/run.sh
 
 .PHONY: terraform-test
-terraform-test: ## tests the Terraform module: plans, and an apply into an emulator that enforces IAM
+terraform-test: ## tests the Terraform module: plans, scans, and an apply into an emulator that enforces IAM
 	@$(need) python
 	bash tests/terraform/run.sh
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Tests the Terraform module: run.sh [plan | apply]...; all of them when none is named.
+# Tests the Terraform module: run.sh [plan | scan | apply]...; all of them when none is named.
 #
-# plan: formatting, validation, the module's own tests. apply: the example in an emulator that enforces
-# IAM, what is denied there, and what a change touches.
+# plan: formatting, validation, the module's own tests. scan: checkov and Trivy. apply: the example in an
+# emulator that enforces IAM, what is denied there, and what a change touches.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -25,12 +25,17 @@ plan() {
     python3 -B tests/terraform/documented.py
 }
 
+scan() {
+    bash tests/setup/venv.sh scan tests/terraform/scan.txt
+    target/scan/venv/bin/python -B tests/terraform/scan.py
+}
+
 apply() {
     bash tests/setup/venv.sh peers tests/peers/requirements.txt
     target/peers/venv/bin/python -B -m unittest discover --start-directory tests/terraform
 }
 
-[ $# -gt 0 ] || set -- plan apply
+[ $# -gt 0 ] || set -- plan scan apply
 for part in "$@"; do
     "$part"
 done
