@@ -37,14 +37,18 @@ locals {
     ))
   }
 
-  # JSON is YAML.
-  user_data = {
-    for name, config in local.agent_configs : name => "#cloud-config\n${jsonencode({
+  # The unit is started and not waited for: user-data runs inside a unit that others wait for, and this one
+  # waits for them.
+  cloud_configs = {
+    for name, config in local.agent_configs : name => {
       write_files = concat(
         [{ path = "/etc/imprint/config.toml", content = config }],
         var.conjur.ca_certificates == null ? [] : [{ path = "/etc/imprint/ca.pem", content = var.conjur.ca_certificates }],
       )
-      runcmd = [["imprint", "enroll"]]
-    })}\n"
+      runcmd = [["systemctl", "start", "--no-block", "imprint.service"]]
+    }
   }
+
+  # JSON is YAML.
+  user_data = { for name, config in local.cloud_configs : name => "#cloud-config\n${jsonencode(config)}\n" }
 }

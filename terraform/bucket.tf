@@ -1,6 +1,12 @@
-# The bucket: sealed tokens, the rotator's configuration, what the reaper remembers, sealed logins.
+# The bucket: sealed tokens, the rotator's configuration, what reaper and minter remember, sealed logins.
 
+# trivy:ignore:AVD-AWS-0089 who reads and puts is told by CloudTrail's data events
 resource "aws_s3_bucket" "this" {
+  # checkov:skip=CKV_AWS_18: who reads and puts is told by CloudTrail's data events, with the role's session
+  # checkov:skip=CKV_AWS_144: a token lives for hours, and another region has a rotator of its own
+  # checkov:skip=CKV_AWS_145: what is secret is sealed before it gets here, with a key that S3 is not allowed to use
+  # checkov:skip=CKV2_AWS_61: it has a lifecycle, below; its bucket is named through the versioning, which must be there first
+  # checkov:skip=CKV2_AWS_62: nobody waits for an object: agents ask when they boot
   bucket        = local.bucket
   force_destroy = var.bucket.force_destroy
   tags          = var.tags
@@ -31,7 +37,7 @@ resource "aws_s3_bucket_ownership_controls" "this" {
   }
 }
 
-# What is secret is sealed before it gets here, with a key that S3 is not allowed to use.
+# trivy:ignore:AVD-AWS-0132 what is secret is sealed before it gets here, with a key that S3 is not allowed to use
 resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
   bucket = aws_s3_bucket.this.bucket
 
@@ -79,11 +85,12 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 locals {
   # Who may put below which folder. Nobody may put anywhere else.
   writers = {
-    config    = var.administrator_arns
-    factories = concat([local.function_roles["rotator"]], var.operator_arns)
-    fleet     = compact([lookup(local.function_roles, "reaper", "")])
-    instances = []
-    logins    = var.operator_arns
+    config     = var.administrator_arns
+    factories  = concat([local.function_roles["rotator"]], var.operator_arns)
+    fleet      = compact([lookup(local.function_roles, "reaper", "")])
+    instances  = concat(compact([lookup(local.function_roles, "minter", "")]), var.operator_arns)
+    logins     = var.operator_arns
+    promotions = concat(compact([lookup(local.function_roles, "minter", "")]), var.operator_arns)
   }
 
   bucket_policy = {

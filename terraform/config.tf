@@ -42,10 +42,22 @@ locals {
       "longest_run = \"${var.windows.longest_run}m\"",
     ],
     var.windows.lifetime == null ? [] : ["lifetime = \"${var.windows.lifetime}m\""],
+    var.reaper.enabled || var.rules != null ? ["", "[fleet]"] : [],
     var.reaper.enabled ? concat(
-      ["", "[fleet]", "login = ${jsonencode(local.logins["reaper"])}"],
+      ["login = ${jsonencode(local.logins["reaper"])}"],
       local.login_by,
       ["missing_for = \"${var.reaper.missing_for}m\"", "most_removals = ${var.reaper.most_removals}"],
+    ) : [],
+    var.rules == null ? [] : ["rules_file = \"rules.toml\""],
+    local.mints ? concat(
+      ["", "[instances]", "login = ${jsonencode(local.logins["minter"])}"],
+      local.login_by,
+      [
+        "life = \"${var.minter.life}m\"",
+        "cidr = ${jsonencode(var.minter.cidr)}",
+        "any_address = ${var.minter.any_address}",
+        "settle = \"${var.minter.settle}m\"",
+      ],
     ) : [],
     flatten([
       for name, layer in var.layers : concat(
@@ -68,6 +80,7 @@ locals {
   config_objects = merge(
     { "rotator.toml" = { content = local.rotator_toml, type = "application/toml" } },
     var.conjur.ca_certificates == null ? {} : { "ca.pem" = { content = var.conjur.ca_certificates, type = "application/x-pem-file" } },
+    var.rules == null ? {} : { "rules.toml" = { content = var.rules, type = "application/toml" } },
   )
 }
 

@@ -2,25 +2,40 @@
 
 locals {
   schedules = merge(
-    { rotate = { function = "rotator", input = { command = "rotate" } } },
-    var.reaper.enabled ? { decommission = { function = "reaper", input = { command = "decommission" } } } : {},
-    anytrue([for layer in values(var.layers) : layer.pin]) ? { pin = { function = "reaper", input = { command = "pin" } } } : {},
+    { rotate = merge(local.by_windows, { function = "rotator", input = { command = "rotate" } }) },
+    local.promotes ? { promote = { minutes = var.minter.promote, flexible = 0, function = "minter", input = { command = "promote" } } } : {},
+    var.reaper.enabled ? { decommission = merge(local.by_windows, { function = "reaper", input = { command = "decommission" } }) } : {},
+    local.pins ? { pin = merge(local.by_windows, { function = "reaper", input = { command = "pin" } }) } : {},
   )
+  by_windows = { minutes = var.windows.schedule, flexible = var.windows.flexible }
+  # A rule can say it too.
+  pins = var.reaper.enabled && (anytrue([for layer in values(var.layers) : layer.pin]) || can(regex("(?m)^\\s*pin\\s*=\\s*true", var.rules)))
 
   # Which states of instances each function is told of.
-  states = var.reaper.enabled ? { reaper = ["terminated"] } : {}
+  states = merge(
+    local.mints ? { minter = ["pending", "running"] } : {},
+    var.reaper.enabled ? { reaper = ["terminated"] } : {},
+  )
+  # An instance that boots waits for its token, one that is gone waits for nothing. What failed comes again
+  # after `again` seconds, which Lambda wants to be no shorter than the function may run.
+  queues = {
+    minter = { gather = 1, again = var.windows.longest_run * 60, late = var.minter.life * 30 }
+    reaper = { gather = 20, again = var.windows.longest_run * 60 * 6, late = 3600 }
+  }
 }
 
 resource "aws_scheduler_schedule" "this" {
+  # checkov:skip=CKV_AWS_297: what it sends is the name of a command
+
   for_each = local.schedules
 
   name                = "${var.name}-${each.key}"
-  description         = "Every ${var.windows.schedule} minutes, begun within ${var.windows.flexible}"
-  schedule_expression = "rate(${var.windows.schedule} ${var.windows.schedule == 1 ? "minute" : "minutes"})"
+  description         = "Every ${each.value.minutes} minutes, begun within ${each.value.flexible}"
+  schedule_expression = "rate(${each.value.minutes} ${each.value.minutes == 1 ? "minute" : "minutes"})"
 
   flexible_time_window {
-    mode                      = var.windows.flexible == 0 ? "OFF" : "FLEXIBLE"
-    maximum_window_in_minutes = var.windows.flexible == 0 ? null : var.windows.flexible
+    mode                      = each.value.flexible == 0 ? "OFF" : "FLEXIBLE"
+    maximum_window_in_minutes = each.value.flexible == 0 ? null : each.value.flexible
   }
 
   target {
@@ -29,7 +44,7 @@ resource "aws_scheduler_schedule" "this" {
     input    = jsonencode(each.value.input)
 
     retry_policy {
-      maximum_event_age_in_seconds = max(60, var.windows.schedule * 60)
+      maximum_event_age_in_seconds = max(60, each.value.minutes * 60)
       maximum_retry_attempts       = 3
     }
     dead_letter_config {
@@ -94,7 +109,7 @@ resource "aws_sqs_queue" "events" {
 
   name                       = "${var.name}-${each.key}-events"
   message_retention_seconds  = 14400
-  visibility_timeout_seconds = var.windows.longest_run * 60 * 6
+  visibility_timeout_seconds = local.queues[each.key].again
   sqs_managed_sse_enabled    = true
   tags                       = var.tags
 
@@ -174,7 +189,7 @@ resource "aws_lambda_event_source_mapping" "events" {
   event_source_arn                   = aws_sqs_queue.events[each.key].arn
   function_name                      = aws_lambda_function.this[each.key].arn
   batch_size                         = 100
-  maximum_batching_window_in_seconds = 20
+  maximum_batching_window_in_seconds = local.queues[each.key].gather
   function_response_types            = ["ReportBatchItemFailures"]
 
   # One at a time and a second beside it: what it does is limited by Conjur, not by Lambda.

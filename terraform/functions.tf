@@ -3,6 +3,12 @@
 locals {
   package_hash = var.package.filename == null ? var.package.sha256 : filebase64sha256(var.package.filename)
 
+  function_descriptions = {
+    rotator = "Mints, seals and publishes Conjur host factory tokens"
+    minter  = "Mints tokens for single instances, and promotes, as the rules say"
+    reaper  = "Removes the Conjur hosts of instances that are gone"
+  }
+
   # What each function's role may do, beside its log and its failures.
   function_statements = {
     rotator = [
@@ -11,7 +17,7 @@ locals {
         Effect    = "Allow"
         Action    = ["kms:Encrypt", "kms:Decrypt"]
         Resource  = [aws_kms_key.this.arn]
-        Condition = { StringEquals = local.sealed_for_us }
+        Condition = { StringEquals = local.sealed_for_a_layer }
       },
       {
         Sid      = "PublishAndReadBack"
@@ -20,30 +26,45 @@ locals {
         Resource = ["${local.bucket_arn}/${local.folders.factories}*"]
       },
     ]
-    reaper = concat(
-      [
-        {
-          Sid    = "LookAtInstances"
-          Effect = "Allow"
-          Action = "ec2:DescribeInstances"
-          # EC2 knows no narrower one.
-          Resource = ["*"]
-        },
-        {
-          Sid      = "Remember"
-          Effect   = "Allow"
-          Action   = ["s3:GetObject", "s3:PutObject"]
-          Resource = ["${local.bucket_arn}/${local.folders.fleet}*"]
-        },
-      ],
-      var.login.authn_iam != null ? [] : [{
-        Sid       = "UnsealItsLogin"
+    minter = [
+      local.look_at_instances,
+      {
+        Sid       = "SealAndReadBack"
         Effect    = "Allow"
-        Action    = "kms:Decrypt"
+        Action    = ["kms:Encrypt", "kms:Decrypt"]
         Resource  = [aws_kms_key.this.arn]
-        Condition = { StringEquals = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:login" = local.logins["reaper"] }) }
-      }],
-    )
+        Condition = { StringEquals = local.sealed_for_an_instance }
+      },
+      {
+        Sid      = "PublishAndReadBack"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject"]
+        Resource = ["${local.bucket_arn}/${local.folders.instances}*"]
+      },
+      {
+        Sid      = "Remember"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject"]
+        Resource = ["${local.bucket_arn}/${local.folders.promotions}*"]
+      },
+    ]
+    reaper = [
+      local.look_at_instances,
+      {
+        Sid      = "Remember"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:PutObject"]
+        Resource = ["${local.bucket_arn}/${local.folders.fleet}*"]
+      },
+    ]
+  }
+
+  look_at_instances = {
+    Sid    = "LookAtInstances"
+    Effect = "Allow"
+    Action = "ec2:DescribeInstances"
+    # EC2 knows no narrower one.
+    Resource = ["*"]
   }
 
   function_policies = {
@@ -81,6 +102,13 @@ locals {
             Resource = [aws_sqs_queue.failed.arn]
           },
         ],
+        var.login.authn_iam != null ? [] : [{
+          Sid       = "UnsealItsLogin"
+          Effect    = "Allow"
+          Action    = "kms:Decrypt"
+          Resource  = [aws_kms_key.this.arn]
+          Condition = { StringEquals = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:login" = local.logins[function] }) }
+        }],
         contains(keys(aws_sqs_queue.events), function) ? [{
           Sid      = "TakeEvents"
           Effect   = "Allow"
@@ -150,11 +178,15 @@ resource "aws_iam_role_policy" "function" {
   policy = jsonencode(local.function_policies[each.key])
 }
 
+# trivy:ignore:AVD-AWS-0066 no request passes through several services; each line of the log names its run
 resource "aws_lambda_function" "this" {
+  # checkov:skip=CKV_AWS_50: no request passes through several services; each line of the log names its run
+  # checkov:skip=CKV_AWS_116: what failed goes to a queue with the function's answer (on_failure, below), which a dead-letter queue does not keep
+  # checkov:skip=CKV_AWS_173: the variables say where the configuration lies, and no secret
   for_each = local.functions
 
   function_name = local.function_names[each.key]
-  description   = { rotator = "Mints, seals and publishes Conjur host factory tokens", reaper = "Removes the Conjur hosts of instances that are gone" }[each.key]
+  description   = local.function_descriptions[each.key]
   role          = aws_iam_role.function[each.key].arn
   runtime       = "provided.al2023"
   handler       = "bootstrap"

@@ -2,16 +2,23 @@
 # and each layer's role says which factory's tokens it opens.
 
 locals {
-  sealers   = concat([local.function_roles["rotator"]], var.operator_arns)
-  unsealers = concat(local.sealers, compact([lookup(local.function_roles, "reaper", "")]))
+  # Who seals what: the rotator for layers, the minter for single instances, operators both, and logins.
+  sealing = merge(
+    { ForLayers = { by = [local.function_roles["rotator"]], of = local.sealed_for_a_layer } },
+    local.mints ? { ForInstances = { by = [local.function_roles["minter"]], of = local.sealed_for_an_instance } } : {},
+    length(var.operator_arns) == 0 ? {} : { ByHand = { by = var.operator_arns, of = local.sealed_for_us } },
+  )
+  sealers   = distinct(flatten(values(local.sealing)[*].by))
   of_layers = concat(["${local.roles}layers/*"], [for layer in values(var.layers) : layer.existing_role_arn if layer.existing_role_arn != null])
 
   # Whatever is sealed names the Conjur account.
-  sealed_for_us = { "kms:EncryptionContext:imprint:account" = var.conjur.account }
+  sealed_for_us          = { "kms:EncryptionContext:imprint:account" = var.conjur.account }
+  sealed_for_a_layer     = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:scope" = "layer" })
+  sealed_for_an_instance = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:scope" = "instance" })
 
   key_policy = {
     Version = "2012-10-17"
-    Statement = [
+    Statement = concat([
       {
         Sid       = "Administer"
         Effect    = "Allow"
@@ -44,78 +51,80 @@ locals {
         Resource  = "*"
         Condition = { ArnEquals = { "aws:PrincipalArn" = var.administrator_arns } }
       },
-      {
-        Sid       = "Seal"
+      ],
+      [for what, sealing in local.sealing : {
+        Sid       = "Seal${what}"
         Effect    = "Allow"
         Principal = { AWS = local.root_arn }
-        Action    = "kms:Encrypt"
+        Action    = ["kms:Encrypt", "kms:Decrypt"]
         Resource  = "*"
         Condition = {
-          ArnEquals    = { "aws:PrincipalArn" = local.sealers }
-          StringEquals = local.sealed_for_us
+          ArnEquals    = { "aws:PrincipalArn" = sealing.by }
+          StringEquals = sealing.of
         }
-      },
-      {
-        Sid       = "UnsealToReadBack"
-        Effect    = "Allow"
-        Principal = { AWS = local.root_arn }
-        Action    = "kms:Decrypt"
-        Resource  = "*"
-        Condition = {
-          ArnEquals    = { "aws:PrincipalArn" = local.unsealers }
-          StringEquals = local.sealed_for_us
-        }
-      },
-      {
-        Sid       = "UnsealForALayer"
+      }],
+      # Each function's role is allowed its own login alone.
+      var.login.authn_iam != null ? [] : [{
+        Sid       = "UnsealLogins"
         Effect    = "Allow"
         Principal = { AWS = local.root_arn }
         Action    = "kms:Decrypt"
         Resource  = "*"
         Condition = {
-          ArnLike      = { "aws:PrincipalArn" = local.of_layers }
-          StringEquals = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:scope" = "layer" })
+          ArnEquals    = { "aws:PrincipalArn" = values(local.function_roles) }
+          StringEquals = merge(local.sealed_for_us, { "kms:EncryptionContext:imprint:login" = values(local.logins) })
         }
-      },
-      {
-        Sid       = "UnsealForThisInstance"
-        Effect    = "Allow"
-        Principal = { AWS = local.root_arn }
-        Action    = "kms:Decrypt"
-        Resource  = "*"
-        Condition = {
-          ArnLike = { "aws:PrincipalArn" = local.of_layers }
-          StringEquals = merge(local.sealed_for_us, {
-            "kms:EncryptionContext:imprint:scope"        = "instance"
-            "kms:EncryptionContext:imprint:instance_arn" = "$${ec2:SourceInstanceARN}"
-          })
-        }
-      },
-      {
-        Sid       = "NobodyElseSeals"
-        Effect    = "Deny"
-        Principal = { AWS = "*" }
-        Action    = "kms:Encrypt"
-        Resource  = "*"
-        Condition = { ArnNotEquals = { "aws:PrincipalArn" = local.sealers } }
-      },
-      {
-        # Other ways to seal, and ways to let others in: nobody needs them.
-        Sid       = "NoOtherWay"
-        Effect    = "Deny"
-        Principal = { AWS = "*" }
-        Action = [
-          "kms:CreateGrant",
-          "kms:GenerateDataKey",
-          "kms:GenerateDataKeyPair",
-          "kms:GenerateDataKeyPairWithoutPlaintext",
-          "kms:GenerateDataKeyWithoutPlaintext",
-          "kms:ReEncryptFrom",
-          "kms:ReEncryptTo",
-        ]
-        Resource = "*"
-      },
-    ]
+      }],
+      [
+        {
+          Sid       = "UnsealForALayer"
+          Effect    = "Allow"
+          Principal = { AWS = local.root_arn }
+          Action    = "kms:Decrypt"
+          Resource  = "*"
+          Condition = {
+            ArnLike      = { "aws:PrincipalArn" = local.of_layers }
+            StringEquals = local.sealed_for_a_layer
+          }
+        },
+        {
+          Sid       = "UnsealForThisInstance"
+          Effect    = "Allow"
+          Principal = { AWS = local.root_arn }
+          Action    = "kms:Decrypt"
+          Resource  = "*"
+          Condition = {
+            ArnLike = { "aws:PrincipalArn" = local.of_layers }
+            StringEquals = merge(local.sealed_for_an_instance, {
+              "kms:EncryptionContext:imprint:instance_arn" = "$${ec2:SourceInstanceARN}"
+            })
+          }
+        },
+        {
+          Sid       = "NobodyElseSeals"
+          Effect    = "Deny"
+          Principal = { AWS = "*" }
+          Action    = "kms:Encrypt"
+          Resource  = "*"
+          Condition = { ArnNotEquals = { "aws:PrincipalArn" = local.sealers } }
+        },
+        {
+          # Other ways to seal, and ways to let others in: nobody needs them.
+          Sid       = "NoOtherWay"
+          Effect    = "Deny"
+          Principal = { AWS = "*" }
+          Action = [
+            "kms:CreateGrant",
+            "kms:GenerateDataKey",
+            "kms:GenerateDataKeyPair",
+            "kms:GenerateDataKeyPairWithoutPlaintext",
+            "kms:GenerateDataKeyWithoutPlaintext",
+            "kms:ReEncryptFrom",
+            "kms:ReEncryptTo",
+          ]
+          Resource = "*"
+        },
+    ])
   }
 }
 

@@ -20,7 +20,11 @@ locals {
   roles    = "arn:${local.partition}:iam::${local.account}:role${var.role_path}"
 
   # The functions that there are: what each is called, by what it is.
-  functions = toset(concat(["rotator"], var.reaper.enabled ? ["reaper"] : []))
+  functions = toset(concat(["rotator"], local.mints ? ["minter"] : [], var.reaper.enabled ? ["reaper"] : []))
+
+  # Without rules nobody may have a token of their own, and the minter would have nothing to do.
+  mints    = var.minter.enabled && var.rules != null
+  promotes = local.mints && can(regex("(?m)^\\s*promote_from\\s*=", var.rules))
 
   function_names = { for function in local.functions : function => "${var.name}-${function}" }
   function_roles = { for function in local.functions : function => "${local.roles}functions/${var.name}-${function}" }
@@ -28,10 +32,11 @@ locals {
 
   # Where each kind of object lies. The programs have the same words.
   folders = {
-    config    = "config/"
-    factories = "factories/${var.conjur.account}/"
-    fleet     = "fleet/${var.conjur.account}/"
-    instances = "instances/"
-    logins    = "logins/${var.conjur.account}/"
+    config     = "config/"
+    factories  = "factories/${var.conjur.account}/"
+    fleet      = "fleet/${var.conjur.account}/"
+    instances  = "instances/"
+    logins     = "logins/${var.conjur.account}/"
+    promotions = "promotions/${var.conjur.account}/"
   }
 }

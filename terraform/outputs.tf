@@ -21,7 +21,7 @@ output "instance_profiles" {
 }
 
 output "function_names" {
-  description = "The functions' names: rotator and, where there is one, reaper."
+  description = "The functions' names: rotator and, where there are any, minter and reaper."
   value       = { for function, made in aws_lambda_function.this : function => made.function_name }
 }
 
@@ -51,6 +51,6 @@ output "agent_configs" {
 }
 
 output "user_data" {
-  description = "User-data for each layer, as cloud-config: the agent's configuration, the CA, and `imprint enroll`. The image must have the agent."
+  description = "User-data for each layer, as cloud-config: the agent's configuration, the CA, and the start of `imprint.service`. The image must have the agent's package."
   value       = local.user_data
 }

@@ -230,6 +230,55 @@ variable "functions" {
   }
 }
 
+variable "rules" {
+  description = "The rules, as text of TOML, that say which instances may have what: who gets a token of its own, who is promoted, who is pinned (`imprint-rotator rules` checks them). Whoever can write them says who gets an identity. Left out, nobody may have anything by rules."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.rules == null ? true : length(regexall("(?m)^\\s*\\[\\[rule\\]\\]", var.rules)) >= 1 && length(regexall("(?m)^\\s*\\[\\[rule\\]\\]", var.rules)) <= 500
+    error_message = "rules must hold 1 to 500 sections [[rule]]."
+  }
+  validation {
+    condition     = var.rules == null ? true : length(base64encode(var.rules)) <= 349528
+    error_message = "rules may have 256 KiB."
+  }
+}
+
+variable "minter" {
+  description = "The function that mints tokens for single instances when EC2 tells of them, and promotes, as the `rules` say: whether there is one (only with rules), how many minutes such a token lives, from where Conjur takes it (`layer-cidr`, the layer's networks, or `private-ip`, the instance's own addresses, where Conjur sees them), whether a layer without networks may have some that are good from anywhere, every how many minutes it looks for who is to be promoted, and how many minutes after a promotion the old host stays."
+  type = object({
+    enabled     = optional(bool, true)
+    life        = optional(number, 20)
+    cidr        = optional(string, "layer-cidr")
+    any_address = optional(bool, false)
+    promote     = optional(number, 5)
+    settle      = optional(number, 30)
+  })
+  default = {}
+
+  validation {
+    condition     = var.minter.life >= 6 && var.minter.life <= 60 && floor(var.minter.life) == var.minter.life
+    error_message = "minter.life must be 6 to 60 whole minutes: half of it must outlast an event's way and an agent's poll."
+  }
+  validation {
+    condition     = alltrue([for layer in values(var.layers) : var.minter.life * 60 >= layer.spread * 2])
+    error_message = "minter.life must be at least twice the longest spread of a layer."
+  }
+  validation {
+    condition     = contains(["layer-cidr", "private-ip"], var.minter.cidr) && !(var.minter.cidr == "private-ip" && var.minter.any_address)
+    error_message = "minter.cidr must be layer-cidr or private-ip, and any_address is for layer-cidr."
+  }
+  validation {
+    condition     = var.minter.promote >= 1 && var.minter.promote <= 360 && floor(var.minter.promote) == var.minter.promote
+    error_message = "minter.promote must be 1 to 360 whole minutes."
+  }
+  validation {
+    condition     = var.minter.settle >= 15 && var.minter.settle <= 10080 && floor(var.minter.settle) == var.minter.settle
+    error_message = "minter.settle must be 15 minutes to 7 days: an agent that has redeemed must have come to its end."
+  }
+}
+
 variable "reaper" {
   description = "The function that removes the hosts of instances that are gone, and pins hosts: whether there is one, how many minutes two looks must lie apart that both miss an instance, and the most hosts of one factory that one run removes."
   type = object({
@@ -286,7 +335,7 @@ variable "administrator_arns" {
 }
 
 variable "operator_arns" {
-  description = "The roles of people who may seal logins (`imprint-rotator seal-login`), publish tokens that were minted elsewhere, and run the rotator's commands. Their own policies must allow it too."
+  description = "The roles of people who may seal logins (`imprint-rotator seal-login`), publish tokens that were minted elsewhere or for one instance, and run the rotator's commands. Their own policies must allow it too."
   type        = list(string)
   default     = []
 

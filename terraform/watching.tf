@@ -47,13 +47,13 @@ locals {
     { for function, states in local.states : "${function}-behind" => {
       says      = "Events wait for ${local.function_names[function]}"
       namespace = "AWS/SQS", metric = "ApproximateAgeOfOldestMessage", statistic = "Maximum", dimensions = { QueueName = "${var.name}-${function}-events" }
-      below     = false, threshold = 3600
+      below     = false, threshold = local.queues[function].late
       period    = 300, times = 3, missing = "notBreaching"
     } },
   )
 
   # The section of the runbook: the same for all functions.
-  sections = { for alarm in keys(local.alarms) : alarm => replace(alarm, "/^(rotator|reaper)-(failed|errors|throttled)$/", "function-$2") }
+  sections = { for alarm in keys(local.alarms) : alarm => replace(alarm, "/^(rotator|minter|reaper)-(failed|errors|throttled|behind)$/", "function-$2") }
 }
 
 resource "aws_cloudwatch_metric_alarm" "this" {
@@ -83,11 +83,14 @@ locals {
       { title = "Oldest token", of = [["Imprint", "TokenAge", "FunctionName", local.function_names["rotator"], { stat = "Maximum" }]] },
       { title = "Rotations", of = [for metric in ["Rotated", "Kept", "LostRaces", "Failed"] : ["Imprint", metric, "FunctionName", local.function_names["rotator"], { stat = "Sum" }]] },
     ],
+    [for function in setintersection(local.functions, ["minter"]) : {
+      title = "Single instances", of = [for metric in ["InstanceTokensPublished", "InstanceTokensKept", "OldHostsRemoved", "SquattedIds", "Failed"] : ["Imprint", metric, "FunctionName", local.function_names[function], { stat = "Sum" }]]
+    }],
     [for function in setintersection(local.functions, ["reaper"]) : {
       title = "Hosts", of = [for metric in ["HostsRemoved", "HostsWaiting", "HostsHeldBack", "HostsPinned", "Failed"] : ["Imprint", metric, "FunctionName", local.function_names[function], { stat = "Sum" }]]
     }],
     [
-      { title = "Errors and throttles", of = flatten([for name in values(local.function_names) : [for metric in ["Errors", "Throttles"] : [["AWS/Lambda", metric, "FunctionName", name, { stat = "Sum" }]]]]) },
+      { title = "Errors and throttles", of = [for pair in setproduct(values(local.function_names), ["Errors", "Throttles"]) : ["AWS/Lambda", pair[1], "FunctionName", pair[0], { stat = "Sum" }]] },
       { title = "Duration", of = [for name in values(local.function_names) : ["AWS/Lambda", "Duration", "FunctionName", name, { stat = "Maximum" }]] },
     ],
   )

@@ -45,6 +45,7 @@ variables {
     db  = { host_factory = "app/db", hosts_branch = "app/db-hosts", scope = "instance" }
     old = { host_factory = "app/old", hosts_branch = "app/old-hosts", existing_role_arn = "arn:aws:iam::123456789012:role/team/old" }
   }
+  rules = "[[rule]]\nname = \"web\"\nfactory = \"app/db\"\npromote_from = \"app/web\"\ninstance_profile = [\"imprint-layer-web\"]\n"
 }
 
 run "a_layer_may_fetch_its_object_and_open_its_token_and_nothing_else" {
@@ -143,7 +144,9 @@ run "wildcards_are_where_aws_leaves_no_choice_and_nowhere_else" {
       "LookAtInstances *",
       "NetworkInterfaces *",
       "PublishAndReadBack arn:aws:s3:::imprint-123456789012-eu-west-1/factories/prod/*",
+      "PublishAndReadBack arn:aws:s3:::imprint-123456789012-eu-west-1/instances/*",
       "Remember arn:aws:s3:::imprint-123456789012-eu-west-1/fleet/prod/*",
+      "Remember arn:aws:s3:::imprint-123456789012-eu-west-1/promotions/prod/*",
     ])
     error_message = "A resource with a wildcard that nobody has given a reason for."
   }
@@ -152,9 +155,29 @@ run "wildcards_are_where_aws_leaves_no_choice_and_nowhere_else" {
     condition     = alltrue([for statement in jsondecode(aws_kms_key.this.policy).Statement : can(statement.Condition.ArnEquals["aws:PrincipalArn"]) || can(statement.Condition.ArnLike["aws:PrincipalArn"]) if statement.Effect == "Allow"])
     error_message = "The key's policy allows something to the whole account."
   }
+  # Who seals at all, and what.
   assert {
-    condition     = flatten([for statement in jsondecode(aws_kms_key.this.policy).Statement : statement.Condition.ArnEquals["aws:PrincipalArn"] if statement.Sid == "Seal"]) == ["arn:aws:iam::123456789012:role/imprint/functions/imprint-rotator"]
-    error_message = "Somebody beside the rotator seals."
+    condition = {
+      for statement in jsondecode(aws_kms_key.this.policy).Statement :
+      statement.Sid => [statement.Condition.ArnEquals["aws:PrincipalArn"], statement.Condition.StringEquals["kms:EncryptionContext:imprint:scope"]]
+      if statement.Effect == "Allow" && contains(flatten([statement.Action]), "kms:Encrypt")
+      } == {
+      SealForLayers    = [["arn:aws:iam::123456789012:role/imprint/functions/imprint-rotator"], "layer"]
+      SealForInstances = [["arn:aws:iam::123456789012:role/imprint/functions/imprint-minter"], "instance"]
+    }
+    error_message = "Somebody beside rotator and minter seals, or either seals what is the other's."
+  }
+  assert {
+    condition = {
+      for statement in jsondecode(aws_s3_bucket_policy.this.policy).Statement : statement.Sid => statement.Condition.ArnNotEquals["aws:PrincipalArn"] if startswith(statement.Sid, "WhoPutsInto")
+      } == {
+      WhoPutsIntoConfig     = ["arn:aws:iam::123456789012:role/platform"]
+      WhoPutsIntoFactories  = ["arn:aws:iam::123456789012:role/imprint/functions/imprint-rotator"]
+      WhoPutsIntoFleet      = ["arn:aws:iam::123456789012:role/imprint/functions/imprint-reaper"]
+      WhoPutsIntoInstances  = ["arn:aws:iam::123456789012:role/imprint/functions/imprint-minter"]
+      WhoPutsIntoPromotions = ["arn:aws:iam::123456789012:role/imprint/functions/imprint-minter"]
+    }
+    error_message = "Somebody puts where he has no business."
   }
   # The bucket's policy allows nobody anything.
   assert {
@@ -163,19 +186,121 @@ run "wildcards_are_where_aws_leaves_no_choice_and_nowhere_else" {
   }
 }
 
-run "the_rotator_and_the_reaper_may_do_no_more_than_their_permission_lists" {
+run "the_functions_may_do_no_more_than_their_permission_lists" {
   command = plan
 
   assert {
     condition = { for name, policy in aws_iam_role_policy.function : name => join(" ", sort(distinct(flatten([for statement in jsondecode(policy.policy).Statement : statement.Action])))) } == {
       rotator = "kms:Decrypt kms:Encrypt logs:CreateLogStream logs:PutLogEvents s3:GetObject s3:ListBucket s3:PutObject sqs:SendMessage"
+      minter  = "ec2:DescribeInstances kms:Decrypt kms:Encrypt logs:CreateLogStream logs:PutLogEvents s3:GetObject s3:ListBucket s3:PutObject sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage"
       reaper  = "ec2:DescribeInstances kms:Decrypt logs:CreateLogStream logs:PutLogEvents s3:GetObject s3:ListBucket s3:PutObject sqs:DeleteMessage sqs:GetQueueAttributes sqs:ReceiveMessage sqs:SendMessage"
     }
     error_message = "A function may do more, or less, than it needs."
   }
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.function["reaper"].policy).Statement : statement.Condition.StringEquals["kms:EncryptionContext:imprint:login"] if statement.Sid == "UnsealItsLogin"] == ["host/imprint/reaper"]
-    error_message = "The reaper opens more than its own login."
+    condition = {
+      for name, policy in aws_iam_role_policy.function : name =>
+      [for statement in jsondecode(policy.policy).Statement : statement.Condition.StringEquals["kms:EncryptionContext:imprint:login"] if statement.Sid == "UnsealItsLogin"]
+    } == { rotator = ["host/imprint/rotator"], minter = ["host/imprint/minter"], reaper = ["host/imprint/reaper"] }
+    error_message = "A function opens another login than its own."
+  }
+  assert {
+    condition = {
+      for name, policy in aws_iam_role_policy.function : name =>
+      [for statement in jsondecode(policy.policy).Statement : statement.Condition.StringEquals["kms:EncryptionContext:imprint:scope"] if statement.Sid == "SealAndReadBack"]
+    } == { rotator = ["layer"], minter = ["instance"], reaper = [] }
+    error_message = "The rotator seals for layers, the minter for single instances, and the reaper for nobody."
+  }
+}
+
+run "ec2_tells_the_minter_of_beginnings_and_the_reaper_of_ends" {
+  command = plan
+
+  assert {
+    condition     = { for name, rule in aws_cloudwatch_event_rule.instances : name => jsondecode(rule.event_pattern).detail.state } == { minter = ["pending", "running"], reaper = ["terminated"] }
+    error_message = "A function is told of other states."
+  }
+  # What failed comes again, alone, and not before the function that may still work on it has ended.
+  assert {
+    condition     = alltrue([for mapping in values(aws_lambda_event_source_mapping.events) : toset(mapping.function_response_types) == toset(["ReportBatchItemFailures"])])
+    error_message = "A batch of which a part failed would be lost, or come again as a whole."
+  }
+  assert {
+    condition     = alltrue([for name, queue in aws_sqs_queue.events : queue.visibility_timeout_seconds >= aws_lambda_function.this[name].timeout && can(jsondecode(queue.redrive_policy).deadLetterTargetArn)])
+    error_message = "An event comes again while the function works on it, or is lost."
+  }
+  assert {
+    condition     = { for name, mapping in aws_lambda_event_source_mapping.events : name => mapping.maximum_batching_window_in_seconds } == { minter = 1, reaper = 20 }
+    error_message = "An instance that boots waits for its token."
+  }
+  assert {
+    condition     = { for name, schedule in aws_scheduler_schedule.this : name => "${schedule.schedule_expression} ${jsondecode(schedule.target[0].input).command}" } == { rotate = "rate(15 minutes) rotate", promote = "rate(5 minutes) promote", decommission = "rate(15 minutes) decommission" }
+    error_message = "Something else runs by the clock."
+  }
+  assert {
+    condition     = alltrue([for kind in ["failed", "errors", "throttled", "behind"] : contains(keys(aws_cloudwatch_metric_alarm.this), "minter-${kind}")]) && strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "InstanceTokensPublished")
+    error_message = "Nobody hears of a minter that fails."
+  }
+  assert {
+    condition     = alltrue(flatten([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : [for metric in widget.properties.metrics : length(metric) == 5 && metric[2] == "FunctionName"]]))
+    error_message = "CloudWatch would not take a graph of the dashboard."
+  }
+  assert {
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : rule.expiration[0].days if rule.filter[0].prefix == "instances/"]) == 1
+    error_message = "What was sealed for an instance stays for ever."
+  }
+}
+
+run "the_configuration_says_who_mints_and_by_which_rules" {
+  command = plan
+
+  variables {
+    minter = { life = 10, cidr = "private-ip" }
+  }
+  assert {
+    condition     = strcontains(aws_s3_object.config["rotator.toml"].content, "\nrules_file = \"rules.toml\"\n\n[instances]\nlogin = \"host/imprint/minter\"\nsealed_login = true\nlife = \"10m\"\ncidr = \"private-ip\"\nany_address = false\nsettle = \"30m\"\n")
+    error_message = "The configuration: ${aws_s3_object.config["rotator.toml"].content}"
+  }
+  assert {
+    condition     = aws_s3_object.config["rules.toml"].key == "config/rules.toml" && aws_s3_object.config["rules.toml"].content == var.rules
+    error_message = "The rules do not lie beside the configuration."
+  }
+  assert {
+    condition     = alltrue([for policy in values(aws_iam_role_policy.function) : contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "ReadConfigurationAndLogin"]), "arn:aws:s3:::imprint-123456789012-eu-west-1/config/rules.toml")])
+    error_message = "A function cannot read the rules, and with them its configuration."
+  }
+  # User-data never waits for what waits for it.
+  assert {
+    condition     = alltrue([for data in values(output.user_data) : startswith(data, "#cloud-config\n") && yamldecode(data).runcmd == [["systemctl", "start", "--no-block", "imprint.service"]]])
+    error_message = "User-data does not start the unit."
+  }
+}
+
+run "without_rules_nobody_mints_for_an_instance" {
+  command = plan
+
+  variables {
+    rules = null
+  }
+  assert {
+    condition     = keys(aws_lambda_function.this) == ["reaper", "rotator"] && keys(aws_sqs_queue.events) == ["reaper"] && !contains(keys(aws_scheduler_schedule.this), "promote") && keys(aws_s3_object.config) == ["rotator.toml"]
+    error_message = "There is a minter that has nothing to do."
+  }
+  assert {
+    condition     = !strcontains(aws_kms_key.this.policy, "SealForInstances") && !strcontains(aws_s3_bucket_policy.this.policy, "/instances/") && !strcontains(aws_s3_object.config["rotator.toml"].content, "[instances]")
+    error_message = "Somebody may mint for an instance."
+  }
+}
+
+run "rules_that_promote_nobody_need_no_schedule_and_those_that_pin_do" {
+  command = plan
+
+  variables {
+    rules = "[[rule]]\nname = \"db\"\nfactory = \"app/db\"\npin = true\ninstance_profile = [\"db\"]\n"
+  }
+  assert {
+    condition     = keys(aws_scheduler_schedule.this) == ["decommission", "pin", "rotate"]
+    error_message = "What runs by the clock does not follow from the rules."
   }
 }
 
@@ -186,11 +311,11 @@ run "with_authn_iam_no_function_opens_a_login" {
     login = { authn_iam = "prod" }
   }
   assert {
-    condition     = !strcontains(join(" ", values(aws_iam_role_policy.function)[*].policy), "logins/") && !strcontains(aws_iam_role_policy.function["reaper"].policy, "kms:")
+    condition     = !strcontains(join(" ", values(aws_iam_role_policy.function)[*].policy), "logins/") && !strcontains(aws_iam_role_policy.function["reaper"].policy, "kms:") && !strcontains(join(" ", concat(values(aws_iam_role_policy.function)[*].policy, [aws_kms_key.this.policy])), "imprint:login")
     error_message = "A login is read that there is not."
   }
   assert {
-    condition     = local.logins == { rotator = "host/imprint/123456789012/imprint-rotator", reaper = "host/imprint/123456789012/imprint-reaper" }
+    condition     = local.logins == { rotator = "host/imprint/123456789012/imprint-rotator", minter = "host/imprint/123456789012/imprint-minter", reaper = "host/imprint/123456789012/imprint-reaper" }
     error_message = "A host's id must end with the account and the name of its role."
   }
 }

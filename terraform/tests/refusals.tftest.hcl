@@ -386,6 +386,88 @@ run "subnets_without_groups" {
   }
 }
 
+run "rules_without_a_rule" {
+  command         = plan
+  expect_failures = [var.rules]
+
+  variables {
+    rules = "nobody"
+  }
+}
+
+run "rules_larger_than_the_rotator_reads" {
+  command         = plan
+  expect_failures = [var.rules]
+
+  variables {
+    rules = format("[[rule]]\n%262144s", "x")
+  }
+}
+
+run "a_life_too_short_for_an_event" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { life = 5 }
+  }
+}
+
+run "a_life_for_which_nobody_waits" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { life = 61 }
+  }
+}
+
+run "a_life_shorter_than_a_wave_of_boots" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { life = 9 }
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts", spread = 300 } }
+  }
+}
+
+run "networks_in_the_place_of_a_word" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { cidr = "10.0.0.0/8" }
+  }
+}
+
+run "an_own_address_that_is_any" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { cidr = "private-ip", any_address = true }
+  }
+}
+
+run "promotions_at_every_moment" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { promote = 0 }
+  }
+}
+
+run "an_old_host_that_goes_too_early" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    minter = { settle = 14 }
+  }
+}
+
 run "a_reaper_in_a_hurry" {
   command         = plan
   expect_failures = [var.reaper]

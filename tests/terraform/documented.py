@@ -75,12 +75,9 @@ def runbook():
     text = (MODULE / "watching.tf").read_text()
     # Those of one function each have the function's name in front.
     alarms = set(re.findall(r'^      "([a-z-]+)" = \{$', text, re.MULTILINE))
-    alarms |= {f"function-{name}" for name in re.findall(r'"\$\{function\}-(failed|errors|throttled)"', text)}
-    if '"${function}-behind"' in text:
-        alarms |= {
-            f"{function}-behind"
-            for function in re.findall(r"\{ (\w+) = \[\"", (MODULE / "events.tf").read_text())
-        }
+    alarms |= {
+        f"function-{name}" for name in re.findall(r'"\$\{function\}-(failed|errors|throttled|behind)"', text)
+    }
     sections = set(re.findall(r"^## (.*)$", (MODULE / "RUNBOOK.md").read_text(), re.MULTILINE))
     for name in sorted(alarms ^ sections):
         yield f"terraform/RUNBOOK.md: {name} is {'an alarm' if name in alarms else 'a section'} alone"

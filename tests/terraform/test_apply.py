@@ -43,17 +43,22 @@ class Applying(unittest.TestCase):
         code = refused.exception.response["Error"]["Code"]
         self.assertIn(code, ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"), what)
 
+    def function(self, name, service):
+        """A client of a function's role."""
+        return self.site.session(f"{ROLES}/functions/imprint-{name}", service)
+
     def rotator(self, service):
         """A client of the rotator's role."""
-        return self.site.session(f"{ROLES}/functions/imprint-rotator", service)
+        return self.function("rotator", service)
 
     def put(self, key, body=b"sealed"):
         """The rotator puts an object."""
         return self.rotator("s3").put_object(Bucket=self.bucket, Key=key, Body=body)
 
     def seal(self, of):
-        """The rotator seals."""
-        sealed = self.rotator("kms").encrypt(KeyId=self.key, Plaintext=b"token", EncryptionContext=of)
+        """The rotator seals for a layer, the minter for an instance."""
+        kms = self.function({"layer": "rotator", "instance": "minter"}[of["imprint:scope"]], "kms")
+        sealed = kms.encrypt(KeyId=self.key, Plaintext=b"token", EncryptionContext=of)
         return sealed["CiphertextBlob"]
 
     def test_a_layer_reads_and_unseals_its_own_and_nothing_else(self):
@@ -179,10 +184,7 @@ class Applying(unittest.TestCase):
         )
         self.denied("instances", self.rotator("ec2").describe_instances)
 
-        reaper = {
-            name: self.site.session(f"{ROLES}/functions/imprint-reaper", name)
-            for name in ("s3", "kms", "ec2")
-        }
+        reaper = {name: self.function("reaper", name) for name in ("s3", "kms", "ec2")}
         self.allowed("instances", reaper["ec2"].describe_instances)
         self.allowed("its memory", reaper["s3"].put_object, Bucket=self.bucket, Key="fleet/prod/x", Body=b"")
         token = "factories/prod/web/factory/token.json"
@@ -214,8 +216,79 @@ class Applying(unittest.TestCase):
         login = {"Bucket": self.bucket, "Key": "logins/prod/host/imprint/rotator.json", "Body": b"{}"}
         self.allowed("a login", operator["s3"].put_object, **login)
         self.denied("a login", administrator["s3"].put_object, **login)
+        one = {**login, "Key": "instances/i-0123456789abcdef0/db/factory.json"}
+        self.allowed("a token for one instance, by hand", operator["s3"].put_object, **one)
+        self.denied("a token for one instance", administrator["s3"].put_object, **one)
         self.denied("configuration", operator["s3"].put_object, **{**login, "Key": "config/rotator.toml"})
         self.denied("the key's policy", operator["kms"].get_key_policy, KeyId=self.key, PolicyName="default")
+
+    def test_the_minter_seals_for_single_instances_alone(self):
+        """And the rotator, whatever else its role is allowed, for none."""
+        s3, kms, ec2 = (self.function("minter", service) for service in ("s3", "kms", "ec2"))
+        token = "instances/i-0123456789abcdef0/db/factory.json"
+        memory = "promotions/prod/db/factory/memory.json"
+        for key in (token, memory):
+            self.allowed(key, s3.put_object, Bucket=self.bucket, Key=key, Body=b"")
+            self.allowed(key, s3.get_object, Bucket=self.bucket, Key=key)
+        for key in (
+            "config/rotator.toml",
+            "config/rules.toml",
+            "factories/prod/db/factory/token.json",
+            "fleet/prod/x",
+            "logins/prod/host/imprint/minter.json",
+            "promotions/other/x",
+            "x",
+        ):
+            self.denied(key, s3.put_object, Bucket=self.bucket, Key=key, Body=b"")
+        self.denied("a deletion", s3.delete_object, Bucket=self.bucket, Key=token)
+        for key in ("config/rotator.toml", "config/rules.toml"):
+            self.allowed(key, s3.get_object, Bucket=self.bucket, Key=key)
+        self.allowed("instances", ec2.describe_instances)
+        self.denied("ending one", ec2.terminate_instances, InstanceIds=["i-0123456789abcdef0"])
+
+        arn = f"arn:aws:ec2:us-east-1:{ACCOUNT}:instance/i-0123456789abcdef0"
+        own, layers = context("db", "instance", instance_arn=arn), context("db")
+
+        def opens(kms, blob, of):
+            return kms.decrypt(KeyId=self.key, CiphertextBlob=blob, EncryptionContext=of)
+
+        def seals(kms, of):
+            return kms.encrypt(KeyId=self.key, Plaintext=b"x", EncryptionContext=of)
+
+        self.allowed("to read back", opens, kms, self.seal(own), own)
+        self.denied("a layer's token", opens, kms, self.seal(layers), layers)
+        self.denied("for a layer", seals, kms, layers)
+        self.denied("for no scope", seals, kms, {"imprint:account": "prod"})
+        self.denied("for another account", seals, kms, {**own, "imprint:account": "x"})
+        login = {"imprint:account": "prod", "imprint:login": "host/imprint/rotator"}
+        sealed = seals(self.site.session(self.site.operator, "kms"), login)["CiphertextBlob"]
+        self.denied("the rotator's login", opens, kms, sealed, login)
+        self.allowed("its own login", opens, self.rotator("kms"), sealed, login)
+
+        # The key and the bucket say so too, whatever a role is allowed.
+        iam = self.site.cloud.client("iam")
+        more = provision.document(provision.allow(["*"], "*"))
+        for name in ("rotator", "minter", "reaper"):
+            role = {"RoleName": f"imprint-{name}", "PolicyName": "more"}
+            iam.put_role_policy(**role, PolicyDocument=more)
+            self.addCleanup(iam.delete_role_policy, **role)
+        for name, service, what, call in (
+            ("rotator", "kms", "for an instance", lambda kms: seals(kms, own)),
+            ("rotator", "kms", "an instance's", lambda kms: opens(kms, self.seal(own), own)),
+            ("reaper", "kms", "for an instance", lambda kms: seals(kms, own)),
+            ("minter", "kms", "for a layer", lambda kms: seals(kms, layers)),
+            ("minter", "kms", "a layer's", lambda kms: opens(kms, self.seal(layers), layers)),
+        ):
+            self.denied(f"{name}: {what}", call, self.function(name, service))
+        for name, key in (
+            ("rotator", token),
+            ("rotator", memory),
+            ("reaper", token),
+            ("minter", "factories/prod/db/factory/token.json"),
+            ("minter", "config/rules.toml"),
+        ):
+            s3 = self.function(name, "s3")
+            self.denied(f"{name}: {key}", s3.put_object, Bucket=self.bucket, Key=key, Body=b"")
 
     def test_nothing_goes_over_unencrypted_transport(self):
         """Whoever asks."""
