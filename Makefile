@@ -30,6 +30,10 @@ demo := $${CARGO_TARGET_DIR:-target}/debug/demo
 build_demo := $(CARGO) build --locked -p imprint -p imprint-rotator -p imprint-e2e \
 	--bin imprint --bin imprint-rotator --bin demo
 
+# Of the whole workspace, so that dependencies have the features that the tests are compiled with.
+manuals := $${CARGO_TARGET_DIR:-target}/debug/imprint-manuals
+build_manuals := $(CARGO) build --locked --quiet --workspace --bin imprint-manuals
+
 .PHONY: demo
 demo: cc ## tells the whole story on this machine; the first build takes a few minutes
 	@$(build_demo)
@@ -63,11 +67,13 @@ check: cc deny ruff tidy units workflows ## formatting, lints, documentation lin
 	$(CARGO) metadata --locked --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
 	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
 	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps --quiet
-	$(CARGO) run --locked --quiet -p imprint-manuals -- --check
+	@$(build_manuals)
+	$(manuals) --check
 
 .PHONY: manuals
 manuals: cc ## writes man pages and shell completions from the command lines
-	$(CARGO) run --locked --quiet -p imprint-manuals
+	@$(build_manuals)
+	$(manuals)
 
 .PHONY: examples
 examples: ## shows the examples to what will read them: cloud-init, Ignition, cfn-lint, Ansible, ...

@@ -6,7 +6,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bash tests/boot/can.sh
-"${CARGO:-cargo}" build --locked --quiet -p imprint-rotator -p imprint-e2e --bin imprint-rotator --bin boot
+"${CARGO:-cargo}" build --locked --quiet --workspace --bin imprint-rotator --bin boot
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo -n -E)
 "${as_root[@]}" "${CARGO_TARGET_DIR:-target}/debug/boot" "$@"

@@ -23,4 +23,5 @@ runner=()
 if [ ${#as_root[@]} -gt 0 ]; then
     runner=(--config "target.'cfg(unix)'.runner = ['sudo', '-n', '-E']")
 fi
-"${CARGO:-cargo}" test --locked "${runner[@]}" -p imprint-e2e --test root -- --ignored "$@"
+# Of the whole workspace, so that dependencies have the features that make test compiled them with.
+"${CARGO:-cargo}" test --locked "${runner[@]}" --workspace --test root -- --ignored "$@"
