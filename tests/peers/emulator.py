@@ -10,6 +10,8 @@ import urllib.request
 import provision
 
 HERE = pathlib.Path(__file__).resolve().parent
+# Seconds within which it answers.
+PATIENCE = 60
 
 
 class Emulator:
@@ -33,7 +35,7 @@ class Emulator:
     def control(self, **wanted):
         """Posts to the control path and gives back what it shows."""
         body = json.dumps(wanted).encode()
-        with urllib.request.urlopen(self.url + "/_strict", body) as reply:
+        with urllib.request.urlopen(self.url + "/_strict", body, timeout=PATIENCE) as reply:
             return json.load(reply)
 
     def metadata(self, number, path, **headers):
@@ -45,10 +47,10 @@ class Emulator:
             headers={"X-aws-ec2-metadata-token-ttl-seconds": "60", **headers},
         )
         try:
-            with urllib.request.urlopen(put) as reply:
+            with urllib.request.urlopen(put, timeout=PATIENCE) as reply:
                 token = reply.read().decode()
             ask = urllib.request.Request(f"{base}/latest/{path}", headers={"X-aws-ec2-metadata-token": token})
-            with urllib.request.urlopen(ask) as reply:
+            with urllib.request.urlopen(ask, timeout=PATIENCE) as reply:
                 return reply.read().decode()
         except urllib.error.HTTPError as refused:
             with refused:

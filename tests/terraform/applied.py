@@ -20,10 +20,18 @@ TERRAFORM = ROOT / "target/terraform/terraform"
 EXAMPLE = "examples/complete"
 # A certificate's form; nobody speaks to this Conjur.
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n"
+# Seconds that one run of Terraform may take.
+LONGEST = 600
 
 
 class Applied:
     """An emulator, a copy of the module, and an administrator who applies the example."""
+
+    def __init__(self, **variables):
+        """`variables` replace the example's usual ones."""
+        self.more = variables
+        # The secret keys that Terraform was run with.
+        self.keys = []
 
     def __enter__(self):
         """Starts the emulator; nothing is applied yet."""
@@ -50,6 +58,7 @@ class Applied:
             "operator_arns": [self.operator],
             "image_id": "ami-0123456789abcdef0",
             "force_destroy": True,
+            **self.more,
         }
         self.terraform("init", "-backend=false")
         return self
@@ -60,16 +69,18 @@ class Applied:
 
     def terraform(self, *arguments, codes=(0,)):
         """Runs Terraform on the example, with the administrator's credentials: what it says."""
+        session = self.cloud.session(self.administrator)
+        self.keys.append(session["AWS_SECRET_ACCESS_KEY"])
         environment = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.folder),
             "AWS_ENDPOINT_URL": self.emulator.url,
             "AWS_REGION": provision.REGION,
-            **self.cloud.session(self.administrator),
+            **session,
         }
         (self.example / "terraform.tfvars.json").write_text(json.dumps(self.variables))
         command = [TERRAFORM, f"-chdir={self.example}", arguments[0], "-no-color", *arguments[1:]]
-        ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=LONGEST)
         if ran.returncode not in codes:
             raise AssertionError(f"terraform {arguments[0]}: {ran.returncode}\n{ran.stdout}\n{ran.stderr}")
         return ran.stdout

@@ -2,7 +2,8 @@
 # Tests the Terraform module: run.sh [plan | scan | apply]...; all of them when none is named.
 #
 # plan: formatting, validation, the module's own tests. scan: checkov and Trivy. apply: the example in an
-# emulator that enforces IAM, what is denied there, and what a change touches.
+# emulator that enforces IAM, what is denied there, what a change touches, and the way from the function
+# to enrolled instances.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -32,7 +33,19 @@ scan() {
 
 apply() {
     bash tests/setup/venv.sh peers tests/peers/requirements.txt
-    target/peers/venv/bin/python -B -m unittest discover --start-directory tests/terraform
+    # The journey's programs. The function is the package where there is one: in CI, the one just made.
+    bash tests/setup/need.sh cc util-linux
+    "${CARGO:-cargo}" build --locked -p imprint -p imprint-rotator -p imprint-e2e \
+        --bin imprint --bin imprint-rotator --bin demo
+    export IMPRINT_PROGRAMS=${CARGO_TARGET_DIR:-$PWD/target}/debug
+    local packages=("$PWD"/target/package/imprint-rotator-*-lambda-"$(uname -m)".zip)
+    if [ -f "${packages[-1]}" ]; then
+        export IMPRINT_LAMBDA_ZIP=${packages[-1]}
+    fi
+    echo "-- the function is ${IMPRINT_LAMBDA_ZIP:-the program of $IMPRINT_PROGRAMS: there is no package}"
+    # What hangs says where it does, and fails.
+    timeout --signal=ABRT --kill-after=10 1500 \
+        target/peers/venv/bin/python -B -X faulthandler -m unittest discover --start-directory tests/terraform
 }
 
 [ $# -gt 0 ] || set -- plan scan apply
