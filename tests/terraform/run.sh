@@ -35,8 +35,8 @@ apply() {
     bash tests/setup/venv.sh peers tests/peers/requirements.txt
     # The journey's programs. The function is the package where there is one: in CI, the one just made.
     bash tests/setup/need.sh cc util-linux
-    "${CARGO:-cargo}" build --locked -p imprint -p imprint-rotator -p imprint-e2e \
-        --bin imprint --bin imprint-rotator --bin demo
+    # Of the whole workspace, as the tests are compiled: nothing is compiled twice.
+    "${CARGO:-cargo}" build --locked --workspace --bin imprint --bin imprint-rotator --bin demo
     export IMPRINT_PROGRAMS=${CARGO_TARGET_DIR:-$PWD/target}/debug
     local packages=("$PWD"/target/package/imprint-rotator-*-lambda-"$(uname -m)".zip)
     if [ -f "${packages[-1]}" ]; then
