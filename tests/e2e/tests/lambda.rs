@@ -164,9 +164,9 @@ fn one_failure_fails_the_invocation_after_all_else_is_done() {
     let event = invoke(&site, &cloud, "ghost", &json!({"factory": "web/factory"}));
     let _report = failed(&event, "usage");
     assert!(cloud.metrics(&event.log).is_empty(), "a slip of a person is no failed run");
-    let unknown = invoke(&site, &cloud, "ghost", &json!({"command": "promote"}));
+    let unknown = invoke(&site, &cloud, "ghost", &json!({"command": "grant"}));
     let told = failed(&unknown, "usage")["error"].as_str().unwrap().to_owned();
-    assert!(told.contains("promote") && told.contains("`status`"), "{told}");
+    assert!(told.contains("grant") && told.contains("`status`"), "{told}");
 
     // With the role of a layer it may do nothing, so it is the function's role that counts.
     function(&site, &cloud, "as-web", "web", &config(&site, "usual.toml", ""));
