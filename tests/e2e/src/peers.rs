@@ -48,7 +48,8 @@ impl Peers {
     /// When it is missing and is wanted: one line with the command that makes it.
     pub fn below(root: &Path, without: bool) -> Result<Option<Self>, String> {
         let peers = Self { bin: root.join("target/peers/venv/bin"), scripts: root.join("tests/peers") };
-        match peers.bin.join("python").exists() {
+        // The stamp comes last: what was cut off while it was installed is none.
+        match root.join("target/peers/stamp").exists() {
             true => Ok(Some(peers)),
             false if without => Ok(None),
             false => Err("target/peers/venv is missing: run `make peers`".to_owned()),
