@@ -127,7 +127,8 @@ impl Report {
         counts
     }
 
-    /// The instances with a failure that another try may mend.
+    /// The instances with a failure. Each comes again, whatever its class: a person may have mended the cause by then,
+    /// and a queue gives up in the end.
     #[must_use]
     pub fn again(&self) -> BTreeSet<&InstanceId> {
         self.errors().filter_map(|(outcome, _)| outcome.instance.as_ref()).collect()
