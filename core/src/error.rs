@@ -118,6 +118,16 @@ pub trait Classified: std::error::Error {
     fn is_pushback(&self) -> bool {
         false
     }
+
+    /// What it is once nobody waits for it any longer: a refusal that was only waited for in case it
+    /// settles is a refusal then.
+    #[must_use]
+    fn given_up(self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
 }
 
 /// The error and everything below it, joined by `: `, each said once.

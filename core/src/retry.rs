@@ -139,12 +139,12 @@ impl Retry {
             };
             attempt += 1;
             if !again(&error) {
-                return Err(error);
+                return Err(error.given_up());
             }
             let pause = pause(attempt, &error);
             // Sleeping through the deadline would only make the answer late.
             if pause >= self.remaining() || !self.spend() {
-                return Err(error);
+                return Err(error.given_up());
             }
             log::info!(
                 target: "imprint::retry", attempt, class = error.class().as_str(), pause_ms = pause.as_millis() as u64;

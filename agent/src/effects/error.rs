@@ -81,7 +81,7 @@ impl Classified for Error {
         match self {
             // Said when waiting for IAM has not helped; see `unsettled`.
             Self::Aws(error) if error.is_unsettled() => Some(
-                "it was asked for some minutes, so this is no delay of IAM: see the role, its policy and the key policy",
+                "if this instance is some minutes old, this is no delay of IAM: see the role, its policy and the key policy",
             ),
             Self::Aws(error) => error.hint(),
             Self::Conjur(error) => error.hint(),
@@ -112,6 +112,13 @@ impl Classified for Error {
             Self::Imds(error) => error.is_pushback(),
             Self::NoMachineId => false,
             Self::Unsettled { source, .. } => source.is_pushback(),
+        }
+    }
+
+    fn given_up(self) -> Self {
+        match self {
+            Self::Unsettled { source, .. } => source.given_up(),
+            Self::Aws(_) | Self::Conjur(_) | Self::Door(_) | Self::Imds(_) | Self::NoMachineId => self,
         }
     }
 }
@@ -212,7 +219,7 @@ mod tests {
             imprint_core::error::chain(&error),
             "wait: kms:Decrypt of it: AccessDeniedException (HTTP 400)"
         );
-        let last = answered("kms:Decrypt", "AccessDeniedException");
+        let last = error.given_up();
         assert_eq!((last.class(), last.may_pass()), (Class::Refused, false));
         assert!(last.hint().is_some_and(|hint| hint.contains("no delay of IAM")));
     }

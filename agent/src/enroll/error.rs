@@ -334,4 +334,8 @@ impl Classified for Error {
             | Self::Verify { .. } => None,
         }
     }
+    fn given_up(self) -> Self {
+        // What a call of its own repeats was given up there already.
+        if let Self::Effect(error) = self { Self::Effect(error.given_up()) } else { self }
+    }
 }

@@ -18,6 +18,10 @@ impl Classified for No {
     fn is_pushback(&self) -> bool {
         self.2
     }
+
+    fn given_up(self) -> Self {
+        Self(Class::Refused, self.1, self.2)
+    }
 }
 
 /// Runs a call that fails `failures` times; says how often it was called, how it ended and how
@@ -48,6 +52,23 @@ const TRANSIENT: fn() -> No = || No(Class::Transient, None, false);
 fn repeats_until_it_works() {
     let (calls, ok, _) = check(|| Retry::new(HOUR, 10), 4, TRANSIENT);
     assert_eq!((calls, ok), (5, true));
+}
+
+#[test]
+fn what_is_waited_for_no_longer_is_what_it_is_then() {
+    let check = |within, budget, failing: Class| {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let end = runtime.block_on(Retry::new(within, budget).run(
+            "it",
+            |e: &No| e.class() == Class::Transient,
+            async || Err::<(), _>(No(failing, None, false)),
+        ));
+        assert_eq!(end.unwrap_err().class(), Class::Refused, "{within:?} {budget}");
+    };
+    check(HOUR, 3, Class::Transient);
+    check(Duration::from_secs(1), u32::MAX, Class::Transient);
+    check(HOUR, 3, Class::Config);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn it_is_not_waited_for_without_end() {
     let site = published();
     let machine = site.machine("web");
     site.stack.kms.inject(Fault::on("kms:Decrypt", kms::failure("UnrecognizedClientException")).forever());
-    refused(&site, &machine, 77, "so this is no delay of IAM");
+    refused(&site, &machine, 77, "this is no delay of IAM");
     assert!(site.stack.kms.count("kms:Decrypt") > 1);
 }
 
