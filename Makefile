@@ -95,6 +95,10 @@ bench: peers ## what one enrollment costs, beside a bare program and scripts, an
 	$(CARGO) build --locked --quiet -p imprint-core --example fleet
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 
+.PHONY: proof
+proof: cc ## runs all that proves Imprint and writes target/proof/index.html; as root; STAGES="fleet bench" for a part
+	$(CARGO) run --locked --quiet -p imprint-proof -- run target/proof $(STAGES)
+
 .PHONY: package
 package: cc pack ## deb, rpm, tarball, Lambda zip, SBOMs and SHA256SUMS in target/package; ARCHES="x86_64 aarch64" for both
 	bash packaging/build/package.sh $(ARCHES)

@@ -1,5 +1,7 @@
 //! The figures that the project set itself, each with what this run reached, in one table at the end.
 
+use imprint_proof::Figure;
+
 /// A figure with its goal, and what was reached.
 pub(crate) struct Row {
     what: &'static str,
@@ -34,6 +36,15 @@ impl Row {
     /// Nothing, and why.
     pub(crate) fn not_measured(what: &'static str, goal: &'static str, why: &str) -> Self {
         Self { what, goal, reached: Reached::NotMeasured(why.to_owned()) }
+    }
+
+    /// For the report of `make proof`.
+    pub(crate) fn figure(&self) -> Figure {
+        let (measured, reached) = match &self.reached {
+            Reached::Measured(said, is) => (said.clone(), Some(*is)),
+            Reached::NotMeasured(why) => (format!("not measured: {why}"), None),
+        };
+        Figure { name: self.what.to_owned(), measured, goal: self.goal.to_owned(), reached }
     }
 
     /// For a person.
