@@ -104,22 +104,22 @@ package: cc pack ## deb, rpm, tarball, Lambda zip, SBOMs and SHA256SUMS in targe
 	bash packaging/build/package.sh $(ARCHES)
 
 .PHONY: package-lint
-package-lint: ## what lintian and rpmlint say of target/package: nothing
+package-lint: packaged ## what lintian and rpmlint say of target/package: nothing
 	@$(need) lintian rpmlint
 	bash packaging/build/lint.sh
 
 .PHONY: package-test
-package-test: ## installs, upgrades, removes and purges what is in target/package, by dpkg and rpm; as root or by sudo
+package-test: packaged ## installs, upgrades, removes and purges what is in target/package, by dpkg and rpm; as root or by sudo
 	@$(need) mmdebstrap python rpm util-linux
 	bash tests/packages/run.sh
 
 .PHONY: boot-test
-boot-test: cc $(if $(wildcard target/package/SHA256SUMS),,package) ## boots what is in target/package, made if there is none: systemd, cloud-init, all cases or CASE=...; as root or by sudo
-	@$(need) ip mmdebstrap rpm util-linux
+boot-test: cc packaged ## boots what is in target/package: systemd, cloud-init, all cases or CASE=...; as root or by sudo
+	@$(need) ip mmdebstrap python rpm util-linux
 	bash tests/boot/run.sh $(CASE)
 
 .PHONY: boot-test-vm
-boot-test-vm: cc $(if $(wildcard target/package/SHA256SUMS),,package) ## boots the deb on a whole emulated machine with EC2's SMBIOS; takes minutes, as root or by sudo
+boot-test-vm: cc packaged ## boots the deb on a whole emulated machine with EC2's SMBIOS; takes minutes, as root or by sudo
 	@$(need) e2fsprogs ip mmdebstrap util-linux
 	bash tests/boot/run.sh vm
 
@@ -152,6 +152,11 @@ cc:
 .PHONY: lint-tools
 lint-tools:
 	@$(venv) lint tests/setup/lint.txt
+
+# Where there is no package, or one of other sources, it is made.
+.PHONY: packaged
+packaged:
+	@[ -n "$(IMPRINT_BOOT_DEB)$(IMPRINT_BOOT_RPM)" ] || bash packaging/build/fresh.sh || $(MAKE) package
 
 .PHONY: pack
 pack:

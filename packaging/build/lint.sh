@@ -4,12 +4,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+bash packaging/build/fresh.sh
 debs=(target/package/*.deb)
 rpms=(target/package/*.rpm)
-[ -e "${debs[0]}" ] && [ -e "${rpms[0]}" ] || {
-    echo "There is nothing in target/package: make package" >&2
-    exit 66
-}
 
 # Its remark on being run by root says nothing of the packages.
 lintian --allow-root --tag-display-limit 0 --fail-on error,warning,info "${debs[@]}"

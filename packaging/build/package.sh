@@ -29,8 +29,11 @@ if [ ${#arches[@]} = 0 ]; then
     fi
 fi
 
+# Taken now: what changes while it is built makes it old.
+sources=$(bash packaging/build/fresh.sh sources)
+
 # What was made before may have other names.
-rm -rf target/package target/pack/stage
+rm -rf target/package target/pack/stage target/pack/made-from
 mkdir -p target/package
 for arch in "${arches[@]}"; do
     has_target "$arch" || {
@@ -41,5 +44,6 @@ for arch in "${arches[@]}"; do
     target/pack/venv/bin/python packaging/build/pack.py "$arch"
 done
 (cd target/package && sha256sum -- * >../pack/SHA256SUMS && mv ../pack/SHA256SUMS .)
+bash packaging/build/fresh.sh note "$sources"
 rm -rf target/pack/stage
 echo "All of it is in target/package."

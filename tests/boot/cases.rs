@@ -11,8 +11,8 @@ pub struct Case {
     pub name: &'static str,
     /// What it shows, in a line.
     pub about: &'static str,
-    /// Which package is installed.
-    pub package: Package,
+    /// Which package the image has; without one, user-data installs the deb.
+    pub package: Option<Package>,
     /// Whether the unit is enabled in the image.
     pub enabled: bool,
     /// Where the configuration comes from.
@@ -66,6 +66,9 @@ pub enum UserData {
     Starts,
     /// A shell script that starts the unit.
     Script,
+    /// What the package has as an example, with what its README tells to replace. More than one part are joined by
+    /// its multipart.py; theirs are in `guest`.
+    Example(&'static [&'static str]),
 }
 
 /// What is wrong with the world.
@@ -123,7 +126,7 @@ pub enum End {
 const USUAL: Case = Case {
     name: "",
     about: "",
-    package: Package::Deb,
+    package: Some(Package::Deb),
     enabled: true,
     configured: Configured::InImage,
     files: "",
@@ -135,6 +138,14 @@ const USUAL: Case = Case {
     image: Image::Usual,
     boots: &[Boot::First],
     end: End::Enrolled,
+};
+
+/// User-data downloads the package and installs it.
+const DOWNLOADED: Case = Case {
+    package: None,
+    configured: Configured::ByUserData,
+    user_data: UserData::Example(&["download.yaml"]),
+    ..USUAL
 };
 
 /// Every case.
@@ -248,8 +259,55 @@ pub const CASES: &[Case] = &[
         end: End::Skipped,
         ..USUAL
     },
-    Case { name: "rpm", about: "the baked image once more, from the rpm", package: Package::Rpm, ..USUAL },
+    Case { name: "rpm", about: "the baked image once more, from the rpm", package: Some(Package::Rpm), ..USUAL },
+    Case {
+        name: "example-baked",
+        about: "baked.yaml of the examples as user-data",
+        configured: Configured::ByUserData,
+        user_data: UserData::Example(&["baked.yaml"]),
+        ..USUAL
+    },
+    Case {
+        name: "example-baked-script",
+        about: "baked.sh of the examples as user-data",
+        configured: Configured::ByUserData,
+        user_data: UserData::Example(&["baked.sh"]),
+        ..USUAL
+    },
+    Case {
+        name: "example-baked-parts",
+        about: "baked.yaml behind two parts of others, which do what they want too",
+        configured: Configured::ByUserData,
+        user_data: UserData::Example(&["theirs.yaml", "theirs.sh", "baked.yaml"]),
+        ..USUAL
+    },
+    Case {
+        name: "example-download",
+        about: "download.yaml of the examples, in an image without the package",
+        ..DOWNLOADED
+    },
+    Case {
+        name: "example-download-script",
+        about: "download.sh of the examples, in an image without the package",
+        user_data: UserData::Example(&["download.sh"]),
+        ..DOWNLOADED
+    },
+    Case {
+        name: "example-download-parts",
+        about: "download.yaml behind two parts of others, which do what they want too",
+        user_data: UserData::Example(&["theirs.yaml", "theirs.sh", "download.yaml"]),
+        ..DOWNLOADED
+    },
 ];
+
+impl Case {
+    /// Whether the configuration comes after what needs the identity has been started, and failed: with the last stage of
+    /// cloud-init. It is started once more then.
+    pub fn is_late(&self) -> bool {
+        let UserData::Example(parts) = self.user_data else { return false };
+        self.package.is_none() || parts.iter().all(|part| part.ends_with(".sh"))
+    }
+}
 
 impl Trouble {
     /// How long it lasts.

@@ -22,14 +22,15 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// A disk with the case's package.
+    /// A disk with the case's package, if it has one.
     pub fn new(case: &Case, ground: &Ground, folder: &Path) -> Result<Self, Failed> {
         must(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=0755", "boot"]).arg(folder))?;
         let at = |name: &str| folder.join(name);
         for name in ["written", "work", "root"] {
             fs::create_dir(at(name))?;
         }
-        let lower = format!("{}:{}", ground.layer(case.package).display(), ground.root.display());
+        let installed = case.package.map(|package| format!("{}:", ground.layer(package).display()));
+        let lower = format!("{}{}", installed.unwrap_or_default(), ground.root.display());
         let options =
             format!("lowerdir={lower},upperdir={},workdir={}", at("written").display(), at("work").display());
         must(Command::new("mount").args(["-t", "overlay", "overlay", "-o", &options]).arg(at("root")))?;

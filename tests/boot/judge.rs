@@ -1,6 +1,7 @@
 //! What must be so after a boot, and in the end on the disk.
 
-use crate::cases::{Boot, Case, End, Image, Trouble};
+use crate::cases::{Boot, Case, End, Image, Trouble, UserData};
+use crate::example;
 use crate::guest::{Disk, Guest};
 use crate::world::World;
 use serde_json::Value;
@@ -38,6 +39,8 @@ pub struct Seen {
     pub datasource: String,
     /// The units of ours that failed.
     pub failed: String,
+    /// What other parts of user-data left.
+    pub theirs: String,
     /// How imprint-verify.service ended when it was started; empty where it was not.
     pub verify: String,
 }
@@ -47,7 +50,7 @@ impl Seen {
     pub fn of(case: &Case, world: &World, guest: &Guest, console: &Path) -> Self {
         let show = |name: &str| guest.property("imprint.service", name);
         let run = |words: &[&str]| guest.run(words).out.trim().to_owned();
-        if case.trouble == Trouble::Crash {
+        if case.trouble == Trouble::Crash || case.is_late() {
             // Before 254, systemd fails what waits for a unit with the unit's first crash.
             let _started = guest.run(&["systemctl", "start", "app.service"]);
         }
@@ -107,6 +110,7 @@ impl Seen {
                 "app*",
             ]),
             verify,
+            theirs: run(&["sh", "-c", "cat /etc/theirs*"]),
         }
     }
 }
@@ -272,6 +276,9 @@ impl<'a> Judge<'a> {
         self.must(seen.verify.is_empty() || seen.verify == "0 success", || {
             format!("imprint-verify.service: {}", seen.verify)
         });
+        let others = matches!(self.case.user_data, UserData::Example([_, _, ..]));
+        let theirs = if others { example::THEIRS } else { "" };
+        self.must(seen.theirs == theirs, || format!("other parts of user-data left {:?}", seen.theirs));
         let files = self.files();
         self.must(seen.files == files, || format!("files:\n{}\ninstead of\n{files}", seen.files));
         if boot == Boot::Again && self.case.image != Image::ReadOnlyEtc {

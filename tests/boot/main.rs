@@ -8,6 +8,7 @@
 
 mod cases;
 mod dhcp;
+mod example;
 mod guest;
 mod judge;
 mod story;
@@ -212,7 +213,7 @@ fn prepare(todo: &[&Case]) -> Result<Ground, Failed> {
     let (root, tools) = (made("rootfs.sh", &folder)?, made("tools.sh", &folder)?);
     let ground = Ground { root, tools, folder: folder.clone() };
     for package in [Package::Deb, Package::Rpm] {
-        if !todo.iter().any(|case| case.package == package) {
+        if !todo.iter().any(|case| case.package == Some(package)) {
             continue;
         }
         let file = package.file()?;

@@ -13,7 +13,7 @@ if [ -e "$root/.complete" ]; then
 fi
 mkdir -p "$folder"
 rm -rf "$folder"/rootfs-*
-packages=systemd,systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,iproute2,openssh-server,libcap2-bin
+packages=systemd,systemd-sysv,dbus,libpam-systemd,cloud-init,ca-certificates,curl,iproute2,openssh-server,libcap2-bin
 echo "boot: making the root file system (a minute or two)" >&2
 # shellcheck disable=SC2016 # mmdebstrap's hooks are given the root as their own $1
 mmdebstrap --quiet --variant=minbase --include="$packages" --aptopt='APT::Install-Recommends "false"' \

@@ -6,6 +6,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 bash tests/boot/can.sh
+# Whoever names other packages boots those.
+if [ -z "${IMPRINT_BOOT_DEB:-}${IMPRINT_BOOT_RPM:-}" ]; then
+    bash packaging/build/fresh.sh
+fi
 "${CARGO:-cargo}" build --locked --quiet --workspace --bin imprint-rotator --bin boot
 as_root=()
 [ "$(id -u)" = 0 ] || as_root=(sudo -n -E)

@@ -4,7 +4,7 @@ use crate::cases::{Boot, Case, Configured, Image, Trouble, UserData};
 use crate::guest::{Disk, Guest, until};
 use crate::judge::{Judge, Seen};
 use crate::world::{World, names};
-use crate::{Failed, Ground};
+use crate::{Failed, Ground, example};
 use imprint_e2e::Ran;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(120);
 pub fn tell(case: &Case, ground: &Ground, evidence: &Path) -> Result<Vec<String>, Failed> {
     let folder = evidence.join("world");
     fs::create_dir_all(&folder)?;
-    let world = World::new(&folder)?;
+    let world = World::new(case, &folder)?;
     // The disk lies in memory, at a place of this mount namespace alone.
     let memory = evidence.join("disk");
     fs::create_dir_all(&memory)?;
@@ -63,7 +63,11 @@ pub fn dress(case: &Case, world: &World, disk: &Disk) -> Result<(), Failed> {
     let read = |path: PathBuf| fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()));
     disk.write("/usr/local/lib/app.py", &read(own.join("app.py"))?);
     disk.write("/etc/systemd/system/app.service", &read(own.join("app.service"))?);
-    let examples = disk.path("/usr/share/doc/imprint/examples/systemd");
+    // Whoever gets the package at boot has the drop-in from elsewhere.
+    let examples = match case.package {
+        Some(_) => disk.path("/usr/share/doc/imprint/examples/systemd"),
+        None => example::folder().join("systemd"),
+    };
     let needs = read(examples.join("app.service.d/identity.conf"))?;
     disk.write("/etc/systemd/system/app.service.d/identity.conf", &needs);
     disk.systemctl(&["enable", "app.service"])?;
@@ -88,7 +92,14 @@ pub fn dress(case: &Case, world: &World, disk: &Disk) -> Result<(), Failed> {
             disk.write(path, &text);
         }
     }
-    let user_data = user_data(case, world);
+    if let UserData::Example(_) = case.user_data {
+        // Not in the examples, since AWS is where it is: what leads to this world's S3 and KMS.
+        disk.write("/etc/imprint/environment", &world.environment());
+        let trusted = disk.path("/etc/ssl/certs/ca-certificates.crt");
+        let others = read(trusted)?;
+        disk.write("/etc/ssl/certs/ca-certificates.crt", &(others + &world.site.stack.ca.pem()));
+    }
+    let user_data = user_data(case, world)?;
     world.imds.service().change(|instance| instance.user_data = user_data);
     Ok(())
 }
@@ -101,10 +112,11 @@ fn configuration(case: &Case, world: &World) -> [(&'static str, String); 3] {
     ]
 }
 
-fn user_data(case: &Case, world: &World) -> Option<String> {
+fn user_data(case: &Case, world: &World) -> Result<Option<String>, Failed> {
     let files =
         if case.configured == Configured::ByUserData { configuration(case, world).to_vec() } else { vec![] };
-    match case.user_data {
+    Ok(match case.user_data {
+        UserData::Example(parts) => Some(example::user_data(parts, world)?),
         UserData::Script => {
             let mut text = "#!/bin/sh\nset -eu\numask 022\nmkdir -p /etc/imprint\n".to_owned();
             for (path, content) in files {
@@ -127,7 +139,7 @@ fn user_data(case: &Case, world: &World) -> Option<String> {
             }
             Some(text)
         }
-    }
+    })
 }
 
 /// What the firmware tells, where it tells anything.

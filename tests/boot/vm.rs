@@ -27,7 +27,7 @@ pub fn tell(made: &Path, evidence: &Path) -> Result<Vec<String>, Failed> {
     let case = case();
     let folder = evidence.join("world");
     fs::create_dir_all(&folder)?;
-    let world = World::new(&folder)?;
+    let world = World::new(&case, &folder)?;
     lay_cable("tuntap add ec2 mode tap")?;
     let image = evidence.join("disk");
     must(Command::new("cp").arg("--sparse=always").arg(made.join("root.ext4")).arg(&image))?;

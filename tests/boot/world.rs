@@ -1,7 +1,8 @@
 //! The world around a guest: its network, and the servers that it reaches by name. All of it is in the network
 //! namespace of this process.
 
-use crate::cases::{Case, Trouble};
+use crate::cases::{Case, Package, Trouble};
+use crate::example::Packages;
 use crate::{Failed, dhcp};
 use imprint_core::sealed::context_key;
 use imprint_e2e::{Programs, Ran, Site};
@@ -20,18 +21,20 @@ const ROUTER: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 const GUEST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
 /// Where EC2's metadata service is.
 const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-/// The names of Conjur, S3 and KMS.
-const NAMES: [&str; 3] = ["conjur.example.org", "s3.example.org", "kms.example.org"];
+/// The names of Conjur, S3 and KMS, and of the web server with the packages.
+const NAMES: [&str; 4] = ["conjur.example.org", "s3.example.org", "kms.example.org", "packages.example.org"];
 
 /// The world of one case.
 pub struct World {
     pub site: Site,
     pub imds: Server<Imds>,
+    /// What user-data downloads from, where it does.
+    _packages: Option<Server<Packages>>,
 }
 
 impl World {
     /// Servers with a published token, and an instance of layer `web`.
-    pub fn new(folder: &Path) -> Result<Self, Failed> {
+    pub fn new(case: &Case, folder: &Path) -> Result<Self, Failed> {
         ip("link set lo up")?;
         // The rotator of this mount namespace knows the names, too.
         let hosts = folder.join("hosts");
@@ -42,7 +45,7 @@ impl World {
         dhcp::serve(ROUTER, GUEST)?;
         let mut options = Options::new(context_key::HOST_FACTORY);
         options.address = ROUTER.into();
-        let [conjur, s3, kms] = NAMES.map(str::to_owned);
+        let [conjur, s3, kms, packages] = NAMES.map(str::to_owned);
         options.conjur_names = vec![conjur];
         options.aws_names = vec![s3, kms, ROUTER.to_string()];
         // With a dot in it, a bucket is no part of the server's name.
@@ -63,8 +66,16 @@ impl World {
         let instance = Self::instance(&site);
         let at = SocketAddr::new(IpAddr::V4(METADATA), 80);
         let imds = Server::start_on(at, Imds::new(site.stack.credentials.clone(), instance), None);
+        let packages = match case.package {
+            Some(_) => None,
+            None => {
+                let at = SocketAddr::new(ROUTER.into(), 443);
+                let leaf = site.stack.ca.leaf(&[&packages]);
+                Some(Server::start_on(at, Packages::new(&Package::Deb.file()?)?, Some(leaf)))
+            }
+        };
         site.stack.clear_logs();
-        Ok(Self { site, imds })
+        Ok(Self { site, imds, _packages: packages })
     }
 
     /// A new instance at the guest's address.
@@ -103,7 +114,7 @@ impl World {
              {system}[files]\n{files}",
             settings = case.settings,
             account = options.account,
-            url = url(&self.site),
+            url = self.url(),
             factory = stack.factory("web"),
             branch = stack.hosts_branch("web"),
             variable = stack.variable("web"),
@@ -112,6 +123,11 @@ impl World {
             key = stack.key,
             files = case.files,
         )
+    }
+
+    /// Conjur, as the guest reaches it.
+    pub fn url(&self) -> String {
+        url(&self.site)
     }
 
     /// What leads the agent to this world's S3 and KMS.

@@ -5,6 +5,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
+bash packaging/build/fresh.sh
 as_root=()
 if [ "$(id -u)" != 0 ]; then
     as_root=(sudo -n -E)

