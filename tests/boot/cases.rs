@@ -259,7 +259,12 @@ pub const CASES: &[Case] = &[
         end: End::Skipped,
         ..USUAL
     },
-    Case { name: "rpm", about: "the baked image once more, from the rpm", package: Some(Package::Rpm), ..USUAL },
+    Case {
+        name: "rpm",
+        about: "the baked image once more, from the rpm",
+        package: Some(Package::Rpm),
+        ..USUAL
+    },
     Case {
         name: "example-baked",
         about: "baked.yaml of the examples as user-data",

@@ -56,10 +56,7 @@ fn replaced(text: &str, world: &World) -> Result<String, Failed> {
         (r#""app/hosts""#, format!("{:?}", stack.hosts_branch("web"))),
         (r#""imprint-tokens-123456789012""#, format!("{:?}", options.bucket)),
         (r#""123456789012""#, format!("{:?}", options.aws_account)),
-        (
-            r#"kms_key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555""#,
-            key,
-        ),
+        (r#"kms_key = "arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555""#, key),
         ("(the certificate of Conjur's CA, as PEM)", stack.ca.pem().trim_end().to_owned()),
     ];
     if text.contains("sha256sum") {
@@ -67,7 +64,8 @@ fn replaced(text: &str, world: &World) -> Result<String, Failed> {
         let stands_for = format!("{}{last}", "0".repeat(63));
         let line = text.lines().find(|line| line.contains(&stands_for)).ok_or("no checksum")?;
         let name = Package::Deb.file()?;
-        let version = text.lines().find_map(|line| line.trim().strip_prefix("version=")).ok_or("no version")?;
+        let version =
+            text.lines().find_map(|line| line.trim().strip_prefix("version=")).ok_or("no version")?;
         let name = name.file_name().and_then(|name| name.to_str()).ok_or("a name")?;
         if !name.starts_with(&format!("imprint_{version}-")) {
             return Err(format!("the example downloads version {version}, and here is {name}").into());

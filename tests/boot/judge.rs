@@ -50,7 +50,9 @@ impl Seen {
     pub fn of(case: &Case, world: &World, guest: &Guest, console: &Path) -> Self {
         let show = |name: &str| guest.property("imprint.service", name);
         let run = |words: &[&str]| guest.run(words).out.trim().to_owned();
-        if case.trouble == Trouble::Crash || case.is_late() {
+        // What needs the identity would start the unit, which is for user-data to do.
+        let is_late = case.is_late() && show("ActiveState") == "active";
+        if case.trouble == Trouble::Crash || is_late {
             // Before 254, systemd fails what waits for a unit with the unit's first crash.
             let _started = guest.run(&["systemctl", "start", "app.service"]);
         }
