@@ -123,6 +123,9 @@ pub struct Factory {
     pub cidr: Vec<IpNet>,
     /// Whether a run mints its tokens; else somebody mints them elsewhere and `publish` publishes them.
     pub mint: bool,
+    /// Whether its instances share a token; else none is published for the layer, and each instance has one of
+    /// its own.
+    pub shared: bool,
     /// Over how long a wave of boots spreads its redeems.
     pub spread: Duration,
 }
@@ -297,6 +300,14 @@ impl Config {
     #[must_use]
     pub fn login_of_the_fleet(&self) -> &str {
         self.fleet.login.as_ref().map_or(&self.login, |(login, _)| login)
+    }
+
+    /// Whether the rotator's login mints this factory's tokens: for the layer, or, where nobody else does, for
+    /// single instances.
+    #[must_use]
+    pub fn rotator_mints(&self, factory: &Factory) -> bool {
+        let alone = self.instances.login.as_ref().is_none_or(|(login, _)| *login == self.login);
+        factory.mint && (factory.shared || alone)
     }
 
     /// The same with the login of the fleet's functions in the place of the rotator's.

@@ -124,6 +124,7 @@ mod tests {
             leader_url: "https://conjur.example.org".parse().unwrap(),
             cidr: cidr.iter().map(|net| net.parse().unwrap()).collect(),
             mint: true,
+            shared: true,
             spread: Duration::ZERO,
         };
         let check = |own: &[&str], cidr: &[&str], any_address, wanted: Result<&[&str], &str>| {

@@ -118,6 +118,7 @@ impl Part {
                 let (step, why, until) = match ends.step {
                     Step::Keep { until } => ("keep", None, Some(until)),
                     Step::Mint(why) => ("mint", Some(why.as_str()), None),
+                    Step::Unshared => ("unshared", None, None),
                 };
                 json!({
                     "step": step,
@@ -160,6 +161,9 @@ impl fmt::Display for Outlook {
                 }
                 // Nothing is kept where nothing is published.
                 (Step::Keep { .. }, None) => {}
+                (Step::Unshared, _) => {
+                    writeln!(f, "{factory}: mints nothing, since each instance has a token of its own")?;
+                }
                 (Step::Mint(why), published) => {
                     minted += 1;
                     let place = published.as_ref().map(|token| format!(" in the place of {token}"));

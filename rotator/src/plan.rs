@@ -145,6 +145,8 @@ pub enum Step {
     },
     /// Mint, seal and publish a new one.
     Mint(Why),
+    /// Nothing ever: no token is shared, each instance has one of its own.
+    Unshared,
 }
 
 /// What to do for one factory.
@@ -176,22 +178,25 @@ pub struct Facts<'a> {
     /// Whether the factory's tokens are minted elsewhere: they need no label, live as long as they do, and have
     /// networks of their own.
     pub given: bool,
+    /// Whether the factory's instances share a token at all.
+    pub shared: bool,
     /// Whether a new token is asked for in any case.
     pub asked: bool,
 }
 
-/// Which live tokens an incident ends, when `published` is what agents now find: all of ours but it,
+/// Which live tokens an incident ends, when `published` is what agents now find (`None`: nothing, since no token is
+/// shared): all of ours but it,
 /// those that were sealed with client data, for one instance or minted by hand, which no other token takes the place of, and
 /// those that another run minted after it to take its place, since that run may be about to publish one.
 #[must_use]
 pub fn superseded(
     listed: &[Listed],
-    published: &Fingerprint,
+    published: Option<&Fingerprint>,
     deployment: Deployment,
     now: Second,
 ) -> Vec<Fingerprint> {
     let ours = || listed.iter().filter(|token| token.is_ours(deployment));
-    let mut newer: Vec<&Listed> = ours().filter(|token| token.fingerprint == *published).collect();
+    let mut newer: Vec<&Listed> = ours().filter(|token| Some(&token.fingerprint) == published).collect();
     let since = newer.iter().filter_map(|token| token.label).map(|label| label.minted_at).min();
     let mut at = 0;
     while let Some(before) = newer.get(at) {
@@ -213,7 +218,11 @@ pub fn superseded(
         !elsewhere && !newer.contains(token) && token.expires_at.plus(CLOCKS) >= now
     };
     // Without the published one in the list nothing is sure.
-    if newer.is_empty() { Vec::new() } else { ours().filter(ends).map(|t| t.fingerprint.clone()).collect() }
+    if published.is_some() && newer.is_empty() {
+        Vec::new()
+    } else {
+        ours().filter(ends).map(|t| t.fingerprint.clone()).collect()
+    }
 }
 
 /// What a binding of `factory` would say if it were published now, for [`Facts::wanted`].
@@ -235,6 +244,8 @@ pub fn plan(facts: &Facts<'_>, now: Second) -> Plan {
         Published::Nothing | Published::Unreadable => None,
     };
     let step = match (why, published) {
+        // One that was published while they shared it is left to expire.
+        _ if !facts.shared => Step::Unshared,
         // What is wrong with it is worth more than that somebody asked.
         (Some(why), _) => Step::Mint(why),
         (None, _) if facts.asked => Step::Mint(Why::Asked),

@@ -61,6 +61,9 @@ pub enum Error {
     /// Runs would replace it.
     #[error("runs mint the tokens of {0}, and would replace a given one")]
     Minted(FactoryId),
+    /// No agent would look for it.
+    #[error("the instances of {0} share no token: each has one of its own")]
+    Unshared(FactoryId),
     /// Conjur does not list it for the factory.
     #[error("Conjur lists no token {fingerprint} for {factory}")]
     NotListed {
@@ -86,7 +89,7 @@ impl Classified for Error {
             Self::Effect(error) => error.class(),
             Self::From | Self::Given(_) | Self::NotListed { .. } | Self::Over(..) => Class::Usage,
             Self::Input(_) => Class::Storage,
-            Self::Minted(_) | Self::Seal(_) => Class::Config,
+            Self::Minted(_) | Self::Seal(_) | Self::Unshared(_) => Class::Config,
             Self::Run(error) => error.class(),
         }
     }
@@ -100,6 +103,7 @@ impl Classified for Error {
             Self::From | Self::Given(_) | Self::Input(_) => {
                 Some("give the token alone, on one line, on standard input")
             }
+            Self::Unshared(_) => Some("imprint-rotator mint gives an instance its token"),
             Self::Minted(_) => Some("set mint = false in its section, where the rotator shall not mint"),
             Self::NotListed { .. } => {
                 Some("compare with imprint-rotator token list: it may be another factory's, or over")
@@ -132,7 +136,9 @@ pub async fn publish(
 ) -> Result<Published, Error> {
     let factories = chosen(config, std::slice::from_ref(&ask.factory))?;
     let Some(factory) = factories.first().filter(|factory| !factory.mint) else {
-        return Err(Error::Minted(ask.factory.clone()));
+        let unshared = factories.first().is_some_and(|factory| !factory.shared);
+        let why = if unshared { Error::Unshared } else { Error::Minted };
+        return Err(why(ask.factory.clone()));
     };
     let token = match ask.token_from {
         TokenFrom::Elsewhere => return Err(Error::From),

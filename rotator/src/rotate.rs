@@ -114,12 +114,12 @@ pub enum Error {
         source: sealed::Error,
     },
     /// An incident's older tokens could not all be revoked.
-    #[error("token {fingerprint} is published, but {}", if *.left == 1 { "1 older one lives on".to_owned() } else { format!("{left} older ones live on") })]
+    #[error("{}, but {}", now(fingerprint.as_ref()), if *.left == 1 { "1 older one lives on".to_owned() } else { format!("{left} older ones live on") })]
     StillLive {
         /// The factory.
         factory: FactoryId,
-        /// The new token.
-        fingerprint: Fingerprint,
+        /// The new token; `None` where none is shared.
+        fingerprint: Option<Fingerprint>,
         /// How many.
         left: usize,
         /// Why the last of them was not revoked; `None` when the time was over.
@@ -165,6 +165,14 @@ pub enum Error {
         /// The rotator's login.
         login: String,
     },
+}
+
+/// What agents find after an incident.
+fn now(published: Option<&Fingerprint>) -> String {
+    published.map_or_else(
+        || "no token is shared any more".to_owned(),
+        |fingerprint| format!("token {fingerprint} is published"),
+    )
 }
 
 impl Classified for Error {

@@ -32,6 +32,8 @@ pub struct Status {
 pub struct State {
     /// The factory.
     pub factory: FactoryId,
+    /// Whether its instances share a token.
+    pub shared: bool,
     /// What is published, or why that is not known.
     pub published: Result<Option<Shown>, Error>,
     /// Why a run would replace it now; `None` when it would keep it, or could do nothing.
@@ -124,14 +126,15 @@ fn state(config: &Config, seen: Surveyed<'_>, now: Second) -> State {
     let (due, replace) = match seen.plan.as_ref().map(|plan| plan.step) {
         Some(Step::Keep { until }) => (Some(until), None),
         Some(Step::Mint(why)) => (Some(now), Some(why)),
-        None => (None, None),
+        Some(Step::Unshared) | None => (None, None),
     };
     let at_conjur = seen.tokens.map(|tokens| {
         let tokens: Vec<_> = tokens.into_iter().map(|token| (token.listed, token.standing)).collect();
         count(config, &tokens, now)
     });
     let factory = seen.factory.id.clone();
-    State { factory, published: seen.published.map(|_| published), replace, due, at_conjur }
+    let shared = seen.factory.shared;
+    State { factory, shared, published: seen.published.map(|_| published), replace, due, at_conjur }
 }
 
 fn count(config: &Config, tokens: &[(Listed, Option<Standing>)], now: Second) -> Counts {
@@ -190,6 +193,7 @@ impl State {
     fn to_json(&self, now: Second) -> Value {
         let mut object = json!({
             "factory": self.factory.as_str(),
+            "shared": self.shared,
             "replace": self.replace.map(Why::as_str),
             "next_rotation": self.due.map(|due| json!({
                 "at": due.to_string(),
@@ -288,6 +292,7 @@ fn cells(state: &State, now: Second) -> [String; 9] {
     let next = match (state.replace, state.due) {
         (Some(why), _) => format!("replaces it ({why})"),
         (None, Some(_)) => "keeps it".to_owned(),
+        (None, None) if !state.shared => "none is shared".to_owned(),
         (None, None) => dash(),
     };
     let at_conjur = state.at_conjur.as_ref().map_or_else(|_| "unseen".to_owned(), Counts::to_string);

@@ -143,6 +143,7 @@ fn surveyed<'a>(
         wanted: &wanted,
         listed: &listed,
         given: !factory.mint,
+        shared: factory.shared,
         asked,
     };
     let facts = published.as_ref().ok().map(|published| {

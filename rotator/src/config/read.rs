@@ -18,6 +18,7 @@ use imprint_core::token::Fingerprint;
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -147,6 +148,11 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
             let leader_url = or_that(section, "leader_url", text::<ApplianceUrl>, leader);
             let cidr = section.or("cidr", networks, Vec::new());
             let mint = section.or("mint", flag, true);
+            let scope = section.or("scope", text::<Scope>, Scope::Layer);
+            if mint == Some(false) && scope == Some(Scope::Instance) {
+                let why = "is \"instance\", and with mint = false nobody would mint for an instance either";
+                section.problem("scope", why);
+            }
             let spread = section.or("spread", duration, Duration::ZERO);
             if spread.is_some_and(|spread| spread > LONGEST_SPREAD) {
                 let most = settings::written(LONGEST_SPREAD);
@@ -168,11 +174,31 @@ fn factories(root: &mut Table<'_>, leader: Option<&ApplianceUrl>) -> Option<Vec<
                 leader_url,
                 cidr: cidr?,
                 mint: mint?,
+                shared: scope? == Scope::Layer,
                 spread: spread?,
             })
         })
         .collect();
     all.into_iter().collect()
+}
+
+/// Who opens a factory's tokens. The agent's configuration has the same words.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Scope {
+    Instance,
+    Layer,
+}
+
+impl FromStr for Scope {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "instance" => Ok(Self::Instance),
+            "layer" => Ok(Self::Layer),
+            _ => Err("must be layer or instance"),
+        }
+    }
 }
 
 /// A token's binding must fit an encryption context; better said now than at the first seal.

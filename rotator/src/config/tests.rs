@@ -344,3 +344,17 @@ fn ways_to_log_in() {
     login("rotator", false);
     login(&format!("host/app/123456789012/{}", "r".repeat(65)), false);
 }
+
+#[test]
+fn who_shares_a_token() {
+    let read = |more: &str| Config::parse(&format!("{GOOD}{more}\n"), &files);
+    let last = |more: &str| read(more).unwrap().factories.pop().unwrap().shared;
+    assert_eq!([last(""), last("scope = \"layer\""), last("scope = \"instance\"")], [true, true, false]);
+    for (more, problem) in [
+        ("scope = \"host\"", "must be layer or instance"),
+        ("scope = \"instance\"\nmint = false", "with mint = false nobody would mint for an instance either"),
+    ] {
+        let found = read(more).unwrap_err().to_string();
+        assert!(found.contains("scope: ") && found.contains(problem), "{found}");
+    }
+}

@@ -122,7 +122,7 @@ impl Staff {
         factories: &[&Factory],
     ) {
         self.permit_logins(out, place);
-        self.permit_rotator(out, place, config.revoke, factories);
+        self.permit_rotator(out, place, config, factories);
         self.permit_reaper(out, place, factories);
         if let Some(minter) = &self.minter {
             self.permit_minter(minter, out, place, config, factories);
@@ -148,12 +148,12 @@ impl Staff {
         }
     }
 
-    fn permit_rotator(&self, out: &mut String, place: &Place<'_>, revoke: bool, factories: &[&Factory]) {
+    fn permit_rotator(&self, out: &mut String, place: &Place<'_>, config: &Config, factories: &[&Factory]) {
         let rotator = place.role(&self.rotator.role);
         let (minting, others): (Vec<&Factory>, Vec<&Factory>) =
-            factories.iter().partition(|factory| factory.mint);
+            factories.iter().partition(|factory| config.rotator_mints(factory));
         for (some, mints) in [(minting, true), (others, false)] {
-            let (privileges, note) = on_factories(mints, revoke);
+            let (privileges, note) = on_factories(mints, config.revoke);
             let resources = named(place, "host-factory", some.iter().map(|factory| factory.id.as_str()));
             permit(out, note, &rotator, privileges, &resources);
         }
@@ -264,13 +264,13 @@ const fn on_factories(mints: bool, revokes: bool) -> (&'static str, &'static str
         ),
         (false, true) => (
             "update",
-            "The rotator mints nothing here, since mint = false: with update it sees the tokens, and revokes and \
-             deletes its own. Add execute to use token create or seal.",
+            "The rotator mints nothing here (mint = false, or scope = \"instance\"): with update it sees the tokens, \
+             and revokes and deletes its own. Add execute to use token create or seal.",
         ),
         (false, false) => (
             "read",
-            "The rotator mints nothing here, since mint = false, and revokes nothing, since revoke = false: with \
-             read it sees the tokens. Add execute to use token create or seal.",
+            "The rotator mints nothing here (mint = false, or scope = \"instance\"), and revokes nothing, since \
+             revoke = false: with read it sees the tokens. Add execute to use token create or seal.",
         ),
     }
 }

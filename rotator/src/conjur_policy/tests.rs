@@ -267,12 +267,13 @@ fn the_layer_and_the_reaper_of_the_configuration() {
 
 #[test]
 fn what_the_rotator_may_on_factories_that_it_mints_nothing_for() {
-    let check = |revoke: bool, wanted: [&str; 2]| {
+    let check = |revoke: bool, more: &str, wanted: [&str; 3]| {
         let text = format!(
             "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/imprint/rotator\"\n\
-             deployment = \"1f2e3d4c\"\nrevoke = {revoke}\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
+             deployment = \"1f2e3d4c\"\nrevoke = {revoke}\n{more}[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n\
              [[factory]]\nid = \"app/web\"\nhosts_branch = \"app/hosts\"\n\
-             [[factory]]\nid = \"app/given\"\nhosts_branch = \"app/hosts\"\nmint = false\n"
+             [[factory]]\nid = \"app/given\"\nhosts_branch = \"app/hosts\"\nmint = false\n\
+             [[factory]]\nid = \"app/own\"\nhosts_branch = \"app/hosts\"\nscope = \"instance\"\n"
         );
         let config = Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap();
         let text = policy(&config, &Ask::default()).unwrap();
@@ -280,12 +281,19 @@ fn what_the_rotator_may_on_factories_that_it_mints_nothing_for() {
         let of = |factory: &str| {
             let at =
                 lines.iter().position(|line| line.trim() == format!("- !host-factory {factory}")).unwrap();
-            lines[at - 2].trim()
+            lines[..at].iter().rev().find(|line| line.contains("privileges")).unwrap().trim()
         };
-        assert_eq!([of("app/web"), of("app/given")], wanted, "{text}");
+        assert_eq!([of("app/web"), of("app/given"), of("app/own")], wanted, "{text}");
     };
-    check(true, ["privileges: [ execute, update ]", "privileges: [ update ]"]);
-    check(false, ["privileges: [ execute ]", "privileges: [ read ]"]);
+    let both = ["privileges: [ execute, update ]", "privileges: [ update ]"];
+    let [minter, own] =
+        ["minter", "rotator"].map(|id| format!("[instances]\nlogin = \"host/imprint/{id}\"\n"));
+    check(true, &minter, [both[0], both[1], both[1]]);
+    let alone = ["privileges: [ execute ]", "privileges: [ read ]"];
+    check(false, &minter, [alone[0], alone[1], alone[1]]);
+    // Where nobody else mints for single instances, the rotator does.
+    check(true, &own, [both[0], both[1], both[0]]);
+    check(true, "", [both[0], both[1], both[0]]);
 }
 
 #[test]

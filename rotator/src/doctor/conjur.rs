@@ -185,9 +185,10 @@ async fn privileges(
             "load the host factory's policy, and permit the rotator execute and update on it",
         )
     });
-    let minting: Vec<&Factory> = visible.iter().copied().filter(|factory| factory.mint).collect();
+    let minting: Vec<&Factory> =
+        visible.iter().copied().filter(|factory| config.rotator_mints(factory)).collect();
     checks.push(match minting.is_empty() && !visible.is_empty() {
-        true => Check::skipped("execute", "mint = false"),
+        true => Check::skipped("execute", "others mint for all factories"),
         false => privilege("execute", "to mint", config, &minting, on, session).await,
     });
     checks.push(match config.revoke {

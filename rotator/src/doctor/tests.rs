@@ -315,6 +315,15 @@ fn what_is_published() {
         assert_eq!(check.detail, "a token that is minted elsewhere is needed for db");
         assert!(check.hint.is_some_and(|hint| hint.contains("imprint-rotator publish")));
     }
+    // Where none is shared, none is missed, and others mint.
+    let mut own = config("");
+    own.factories[1].shared = false;
+    own.instances.login = Some(("host/minter".to_owned(), config::LoginBy::SealedKey));
+    let lacks = |patient: &mut Patient<'_>| patient.lacks.borrow_mut().push(("execute", "db"));
+    let (checks, _) = looked(&own, drop_object, lacks, None);
+    let of = |name: &str| checks.iter().find(|check| check.name == name).unwrap();
+    assert_eq!((of("published").outcome, of("execute").outcome), (Outcome::Ok, Outcome::Ok), "{checks:?}");
+    assert!(of("published").detail.starts_with("1 factories have a good token"), "{:?}", of("published"));
     let (checks, _) = looked(&config("revoke = false"), AS_IT_IS, WELL, None);
     let warned: Vec<&str> =
         checks.iter().filter(|check| check.outcome == Outcome::Warning).map(|check| check.name).collect();

@@ -73,7 +73,7 @@ fn published(survey: &Survey<'_>) -> Check {
     }
     let why = |seen: &&Surveyed<'_>| match seen.plan.as_ref().map(|plan| plan.step) {
         Some(Step::Mint(why)) => Some(why),
-        Some(Step::Keep { .. }) | None => None,
+        Some(Step::Keep { .. } | Step::Unshared) | None => None,
     };
     let with = |those: &[Why]| {
         let there = survey.factories.iter().filter(|seen| why(seen).is_some_and(|why| those.contains(&why)));
@@ -110,10 +110,8 @@ fn published(survey: &Survey<'_>) -> Check {
             "mint one elsewhere, and give it to imprint-rotator publish",
         );
     }
-    Check::ok(
-        NAME,
-        format!("{} factories have a good token; {} of them are due", survey.factories.len(), due.len()),
-    )
+    let shared = survey.factories.iter().filter(|seen| seen.factory.shared).count();
+    Check::ok(NAME, format!("{shared} factories have a good token; {} of them are due", due.len()))
 }
 
 /// Whether the key still opens what is published for the first factory that has something.

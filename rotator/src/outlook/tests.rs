@@ -131,3 +131,19 @@ fn what_is_not_known_is_told_and_stops_no_other() {
         );
     });
 }
+
+#[test]
+fn where_no_token_is_shared_none_is_foretold() {
+    blocking(async {
+        let mut config = config();
+        let world = due(&config).await;
+        config.factories[1].shared = false;
+        let outlook = Outlook::ask(&config, &[], true, &world).await.unwrap();
+        assert_eq!(outlook.class(), None);
+        assert!(
+            outlook.to_string().contains("db: mints nothing, since each instance has a token of its own"),
+            "{outlook}"
+        );
+        assert_eq!(outlook.to_json()["factories"][1]["step"], "unshared");
+    });
+}

@@ -93,6 +93,7 @@ fn check(case: &Case<'_>, step: Step, expired: &[&str]) {
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed: case.listed,
         given: false,
+        shared: true,
         asked: case.asked,
     };
     let expired = expired.iter().map(|name| named(name)).collect();
@@ -142,6 +143,7 @@ fn nothing_and_something_else() {
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed: &[],
         given: false,
+        shared: true,
         asked: true,
     };
     let step = Step::Mint(Why::Unreadable);
@@ -232,6 +234,7 @@ fn a_shorter_lifetime_replaces_what_lives_longer() {
         wanted: &config.binding(factory, named(""), "now", now, now),
         listed: &[token],
         given: false,
+        shared: true,
         asked: false,
     };
     assert_eq!(plan(&facts, now).step, Step::Mint(Why::Changed));

@@ -148,3 +148,15 @@ fn a_token_by_hand_can_be_given_too() {
         assert!(matches!(rotate(&config, &world, false).await, Ok(Done::Kept { .. })));
     });
 }
+
+#[test]
+fn nothing_is_published_where_no_token_is_shared() {
+    blocking(async {
+        let mut config = config(true);
+        config.factories[0].shared = false;
+        let world = World::new(&config);
+        let refused = give(&config, &world, &"a".repeat(50)).await.unwrap_err();
+        assert!(matches!(refused, Error::Unshared(_)) && refused.class() == Class::Config, "{refused}");
+        assert!(world.calls().is_empty());
+    });
+}

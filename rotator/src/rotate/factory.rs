@@ -105,6 +105,7 @@ impl<E: Effects> Part<'_, E> {
             wanted: &wanted(config, self.factory, now),
             listed: &listed,
             given: !self.factory.mint,
+            shared: self.factory.shared,
             asked: self.run.ask.now,
         };
         let plan = plan(&facts, now);
@@ -134,6 +135,7 @@ impl<E: Effects> Part<'_, E> {
         let kept = match step {
             Step::Keep { until } => found.kept(until),
             Step::Mint(why) => Err(why),
+            Step::Unshared => Ok(Done::Unshared),
         };
         match kept {
             Ok(kept) => (Ok(kept), false),
@@ -247,7 +249,8 @@ impl<E: Effects> Part<'_, E> {
             Ok(Done::Rotated { expires_at, .. }) => {
                 Offered::Token { issued_at: self.on.now(), expires_at: *expires_at }
             }
-            Ok(Done::LostRace { .. }) => Offered::Unknown,
+            // Where nobody looks, nothing is offered, and nobody lacks it.
+            Ok(Done::LostRace { .. } | Done::Unshared) => Offered::Unknown,
             Err(Error::ReadBack { .. }) => Offered::Nothing,
             Ok(Done::Kept { .. }) | Err(_) => before,
         }
@@ -279,9 +282,8 @@ impl Found {
     fn offered(&self, step: &Step) -> Offered {
         let is_good = match step {
             Step::Keep { .. } | Step::Mint(Why::Asked | Why::Changed | Why::Due) => true,
-            Step::Mint(Why::Expired | Why::Nothing | Why::Tampered | Why::Unlisted | Why::Unreadable) => {
-                false
-            }
+            Step::Mint(Why::Expired | Why::Nothing | Why::Tampered | Why::Unlisted | Why::Unreadable)
+            | Step::Unshared => false,
         };
         match (self.published(), is_good) {
             (Published::Sealed(binding), true) => {

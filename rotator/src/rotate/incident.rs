@@ -34,8 +34,12 @@ pub(super) async fn revoke_superseded<E: Effects>(
         .map(async |(part, outcome)| {
             let tokens = listed.get(&outcome.factory).map(Vec::as_slice);
             let new = match &outcome.result {
-                Ok(Done::Rotated { fingerprint, .. }) => Some(fingerprint.clone()),
-                Ok(Done::LostRace { .. } | Done::Kept { .. }) => None,
+                Ok(Done::Rotated { fingerprint, .. }) => Ok(Some(fingerprint.clone())),
+                // Whatever was shared before is for nobody.
+                Ok(Done::Unshared) => Ok(None),
+                Ok(Done::LostRace { .. } | Done::Kept { .. }) => {
+                    Err(part.in_doubt("another run published first"))
+                }
                 // It was logged, and says more than that nothing was revoked.
                 Err(_) => return outcome,
             };
@@ -50,13 +54,13 @@ impl<E: Effects> Part<'_, E> {
     async fn end(
         &self,
         tokens: Option<&[Minted]>,
-        new: Option<Fingerprint>,
+        new: Result<Option<Fingerprint>, Error>,
         mut outcome: Outcome,
     ) -> Outcome {
         let notes = Notes::default();
         let ended = match new {
-            None => Err(self.in_doubt("another run published first")),
-            Some(new) => self.revoke_older(tokens, &new, &notes).await.map(|(swept, error)| {
+            Err(error) => Err(error),
+            Ok(new) => self.revoke_older(tokens, new.as_ref(), &notes).await.map(|(swept, error)| {
                 let left = swept.left.len();
                 outcome.older = Some(swept);
                 (left, new, error)
@@ -86,18 +90,20 @@ impl<E: Effects> Part<'_, E> {
     async fn revoke_older(
         &self,
         listed: Option<&[Minted]>,
-        new: &Fingerprint,
+        new: Option<&Fingerprint>,
         notes: &Notes,
     ) -> Result<(Swept, Option<crate::effects::Error>), Error> {
         let (config, now) = (self.run.config, self.on.now());
         let tokens = self.tokens(listed).await?;
         let tokens = tokens.as_ref();
         let listed: Vec<Listed> = tokens.iter().map(Listed::of).collect();
-        if !listed.iter().any(|token| token.fingerprint == *new && token.is_ours(config.deployment)) {
-            return Err(self.in_doubt("Conjur does not list the new one"));
-        }
-        if self.find().await?.binding_fingerprint().as_ref() != Some(new) {
-            return Err(self.in_doubt("another run published just after"));
+        if let Some(new) = new {
+            if !listed.iter().any(|token| token.fingerprint == *new && token.is_ours(config.deployment)) {
+                return Err(self.in_doubt("Conjur does not list the new one"));
+            }
+            if self.find().await?.binding_fingerprint().as_ref() != Some(new) {
+                return Err(self.in_doubt("another run published just after"));
+            }
         }
         for (kind, what) in [
             (Kind::ClientData, "were sealed with client data"),

@@ -116,6 +116,8 @@ pub enum Done {
         /// The one before it, which lives until it expires.
         superseded: Option<Fingerprint>,
     },
+    /// Its instances share no token: there is none to rotate.
+    Unshared,
 }
 
 impl Report {
@@ -129,12 +131,13 @@ impl Report {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.factories.iter().fold(Counts::default(), |mut counts, outcome| {
-            *match &outcome.result {
-                Ok(Done::Kept { .. }) => &mut counts.kept,
-                Ok(Done::LostRace { .. }) => &mut counts.lost_races,
-                Ok(Done::Rotated { .. }) => &mut counts.rotated,
-                Err(_) => &mut counts.failed,
-            } += 1;
+            match &outcome.result {
+                Ok(Done::Kept { .. }) => counts.kept += 1,
+                Ok(Done::LostRace { .. }) => counts.lost_races += 1,
+                Ok(Done::Rotated { .. }) => counts.rotated += 1,
+                Ok(Done::Unshared) => {}
+                Err(_) => counts.failed += 1,
+            }
             counts.orphans_revoked += outcome.orphans.revoked.len();
             counts.orphans_left += outcome.orphans.left.len();
             counts
@@ -192,6 +195,7 @@ impl Outcome {
                 "why": why.as_str(),
                 "superseded": superseded.as_ref().map(Fingerprint::as_str),
             }),
+            Ok(Done::Unshared) => json!({"result": "unshared"}),
             Err(error) => json!({
                 "result": "failed",
                 "class": error.class().as_str(),
@@ -229,6 +233,7 @@ impl Outcome {
             Ok(done @ (Done::LostRace { fingerprint } | Done::Rotated { fingerprint, .. })) => {
                 log::info!(factory, rotation_id, fingerprint = fingerprint.as_str(); "{factory}: {done}");
             }
+            Ok(done @ Done::Unshared) => log::debug!(factory, rotation_id; "{factory}: {done}"),
             Err(error) => {
                 let (class, hint) = (error.class().as_str(), error.hint().unwrap_or_default());
                 log::error!(factory, rotation_id, class, hint; "{factory}: {}", chain(error));
@@ -271,6 +276,7 @@ impl fmt::Display for Done {
                     None => f.write_str(")"),
                 }
             }
+            Self::Unshared => f.write_str("no token is shared: each instance has one of its own"),
         }
     }
 }

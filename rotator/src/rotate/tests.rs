@@ -426,3 +426,39 @@ fn the_worst_class() {
     assert_eq!(worst([Class::Transient, Class::Refused, Class::Absent]), Some(Class::Refused));
     assert_eq!(worst(Class::ALL), Some(Class::Bug));
 }
+
+#[test]
+fn where_each_instance_has_a_token_of_its_own_none_is_minted() {
+    blocking(async {
+        let mut config = config_of(&["web", "db"]);
+        config.factories[1].shared = false;
+        let world = World::new(&config);
+        for ask in [due(), asked()] {
+            let report = run(&config, &world, &ask).await.unwrap();
+            assert_eq!(report.class(), None);
+            assert!(matches!(report.factories[0].result, Ok(Done::Rotated { .. })));
+            assert!(matches!(report.factories[1].result, Ok(Done::Unshared)), "{:?}", report.factories);
+            // Nobody lacks a token, so no metric of an end says so.
+            assert_eq!(report.factories[1].offered, Offered::Unknown);
+            assert_eq!(report.to_json()["factories"][1]["result"], "unshared");
+            assert_eq!(world.calls().iter().filter(|call| **call == "mint").count(), 1);
+        }
+        assert!(world.published("db").is_none());
+    });
+}
+
+#[test]
+fn a_token_that_was_shared_before_is_left_to_expire_and_then_deleted() {
+    blocking(async {
+        let mut config = config();
+        let world = World::new(&config);
+        only(run(&config, &world, &due()).await).result.unwrap();
+        config.factories[0].shared = false;
+        tokio::time::advance(5 * HOUR).await;
+        only(run(&config, &world, &due()).await).result.unwrap();
+        assert_eq!(world.state.borrow().tokens.len(), 1, "it lives for those who fetched it");
+        tokio::time::advance(4 * HOUR).await;
+        only(run(&config, &world, &due()).await).result.unwrap();
+        assert!(world.state.borrow().tokens.is_empty());
+    });
+}

@@ -66,6 +66,7 @@ mod tests {
                 leader_url: "https://conjur.example.org".parse().unwrap(),
                 cidr: Vec::new(),
                 mint: true,
+                shared: true,
                 spread: Duration::ZERO,
             };
             let all = ["a", "b", "c", "d"].map(factory);

@@ -40,6 +40,7 @@ fn status() -> Status {
     let binding = config.binding(&config.factories[0], Fingerprint::of(b"abc"), "r", now.minus(hour), end);
     let state = |id: &str, published, replace: Option<Why>, due, at_conjur| State {
         factory: id.parse().unwrap(),
+        shared: true,
         published,
         replace,
         due: replace.map(|_| now).or(due),
@@ -91,6 +92,7 @@ fn the_json() {
         json["factories"][0],
         json!({
             "factory": "app/web",
+            "shared": true,
             "replace": null,
             "next_rotation": {"at": "2026-11-22T09:00:00Z", "seconds": 3600},
             "published": {
@@ -224,7 +226,14 @@ fn a_thousand_rows_are_summed_up_below_them() {
     for id in (0..996).map(|number| format!("f/{number}")).chain([long]) {
         let (factory, due) = (id.parse().unwrap(), Some(status.now));
         let at_conjur = Ok(Counts { orphans: 1, ..Counts::default() });
-        status.factories.push(State { factory, published: Ok(None), replace: None, due, at_conjur });
+        status.factories.push(State {
+            factory,
+            shared: true,
+            published: Ok(None),
+            replace: None,
+            due,
+            at_conjur,
+        });
     }
     let text = Table(&status).to_string();
     let last = text.lines().last().unwrap();
@@ -291,4 +300,31 @@ fn what_a_run_would_replace() {
     check(unlabel, "tampered", Some(Class::Tampered));
     let later = |world: &mut World| world.base.set(world.base.get().plus(Duration::from_secs(5 * 3600)));
     check(later, "due", None);
+}
+
+#[test]
+fn a_factory_that_shares_no_token_lacks_none() {
+    let mut config = config_of(&["app/web", "app/db"]);
+    config.factories[1].shared = false;
+    let world = World::new(&config);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let status = runtime.unwrap().block_on(async {
+        let ask = Ask::default();
+        let run = Run::new(&config, &ask, &RunId::new(world.now(), 1), None, fastrand::Rng::with_seed(1));
+        run.rotate(&world).await.unwrap();
+        Status::ask(&config, &[], &world).await.unwrap()
+    });
+    assert_eq!(status.class(), None);
+    let text = Table(&status).to_string();
+    let row = text.lines().find(|line| line.starts_with("app/db")).unwrap();
+    assert!(row.contains("none is shared"), "{text}");
+    assert!(
+        text.ends_with("2 factories: the next run keeps 1 tokens and replaces 0; 0 not known; 0 orphans"),
+        "{text}"
+    );
+    let json = &status.to_json()["factories"][1];
+    assert_eq!(
+        (&json["shared"], &json["replace"], &json["next_rotation"]),
+        (&false.into(), &Value::Null, &Value::Null)
+    );
 }

@@ -31,6 +31,7 @@ fn check(listed: &[Listed], change: Option<fn(&mut Binding)>, orphans: &[&str]) 
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed,
         given: false,
+        shared: true,
         asked: false,
     };
     let orphans: Vec<Fingerprint> = orphans.iter().map(|name| named(name)).collect();
@@ -130,6 +131,7 @@ fn expired_orphans_are_deleted_as_other_expired_tokens_are() {
         wanted: &published,
         listed: &listed,
         given: false,
+        shared: true,
         asked: false,
     };
     let plan = plan(&facts, now);
@@ -148,6 +150,7 @@ fn stand(listed: &[Listed], published: Option<usize>) -> Vec<Standing> {
         wanted: &config.binding(&config.factories[0], named(""), "now", now, now),
         listed,
         given: false,
+        shared: true,
         asked: false,
     };
     standings(&facts, now)

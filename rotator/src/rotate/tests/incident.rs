@@ -140,3 +140,31 @@ fn a_token_that_another_run_is_about_to_publish_is_spared() {
         assert_eq!(live(&world), "sf3n");
     });
 }
+
+#[test]
+fn a_factory_that_shares_no_token_any_more_loses_those_that_it_shared() {
+    blocking(async {
+        let mut config = config();
+        let world = leaked(&config).await;
+        config.factories[0].shared = false;
+        let outcome = only(run(&config, &world, &incident()).await);
+        assert_eq!((live(&world).as_str(), &outcome.result.as_ref().unwrap()), ("sf", &&Done::Unshared));
+        assert_eq!(
+            outcome.to_string(),
+            "web: no token is shared: each instance has one of its own; revoked 2 older ones"
+        );
+
+        // One that lives on is a failure, which says so.
+        config.factories[0].shared = true;
+        let mut world = leaked(&config).await;
+        config.factories[0].shared = false;
+        let revokes = Cell::new(0);
+        world.fault = Box::new(move |_, call| {
+            revokes.set(revokes.get() + u32::from(call == "revoke"));
+            (call == "revoke" && revokes.get() == 1).then_some(Fault::Refused)
+        });
+        let outcome = only(run(&config, &world, &incident()).await);
+        let error = outcome.result.unwrap_err().to_string();
+        assert_eq!(error, "no token is shared any more, but 1 older one lives on");
+    });
+}
