@@ -71,6 +71,7 @@ locals {
         length(layer.cidr) == 0 ? [] : ["cidr = ${jsonencode(layer.cidr)}"],
         layer.pin ? ["pin = true"] : [],
         layer.mint ? [] : ["mint = false"],
+        layer.scope == "layer" ? [] : ["scope = ${jsonencode(layer.scope)}"],
         layer.spread == 0 ? [] : ["spread = \"${layer.spread}s\""],
       )
     ]),

@@ -6,10 +6,14 @@ locals {
     local.promotes ? { promote = { minutes = var.minter.promote, flexible = 0, function = "minter", input = { command = "promote" } } } : {},
     var.reaper.enabled ? { decommission = merge(local.by_windows, { function = "reaper", input = { command = "decommission" } }) } : {},
     local.pins ? { pin = merge(local.by_windows, { function = "reaper", input = { command = "pin" } }) } : {},
+    local.counts ? { status = { minutes = var.reaper.counts_every, flexible = 0, function = "reaper", input = { command = "status", hosts = true } } } : {},
   )
   by_windows = { minutes = var.windows.schedule, flexible = var.windows.flexible }
   # A rule can say it too.
   pins = var.reaper.enabled && (anytrue([for layer in values(var.layers) : layer.pin]) || can(regex("(?m)^\\s*pin\\s*=\\s*true", var.rules)))
+
+  # Who lacks a host, and which host lacks an instance.
+  counts = var.reaper.enabled && var.reaper.counts_every > 0
 
   # Which states of instances each function is told of.
   states = merge(

@@ -114,6 +114,10 @@ variable "layers" {
     error_message = "scope must be layer or instance."
   }
   validation {
+    condition     = alltrue([for layer in values(var.layers) : layer.scope == "layer" || layer.mint])
+    error_message = "A layer with scope = \"instance\" needs mint = true: tokens for single instances are minted here, or nowhere."
+  }
+  validation {
     condition     = alltrue([for name, layer in var.layers : layer.promotes_to == null ? true : contains(keys(var.layers), layer.promotes_to) && layer.promotes_to != name])
     error_message = "promotes_to must be the name of another of the layers."
   }
@@ -262,6 +266,10 @@ variable "minter" {
     error_message = "minter.life must be 6 to 60 whole minutes: half of it must outlast an event's way and an agent's poll."
   }
   validation {
+    condition     = var.minter.enabled && var.rules != null ? true : alltrue([for layer in values(var.layers) : layer.scope == "layer"])
+    error_message = "A layer with scope = \"instance\" needs the minter and rules, or nobody mints for its instances."
+  }
+  validation {
     condition     = alltrue([for layer in values(var.layers) : var.minter.life * 60 >= layer.spread * 2])
     error_message = "minter.life must be at least twice the longest spread of a layer."
   }
@@ -280,11 +288,12 @@ variable "minter" {
 }
 
 variable "reaper" {
-  description = "The function that removes the hosts of instances that are gone, and pins hosts: whether there is one, how many minutes two looks must lie apart that both miss an instance, and the most hosts of one factory that one run removes."
+  description = "The function that removes the hosts of instances that are gone, and pins hosts: whether there is one, how many minutes two looks must lie apart that both miss an instance, the most hosts of one factory that one run removes, and every how many minutes it counts instances and hosts that lack each other, for the alarms (0: never)."
   type = object({
     enabled       = optional(bool, true)
     missing_for   = optional(number, 10)
     most_removals = optional(number, 50)
+    counts_every  = optional(number, 15)
   })
   default = {}
 
@@ -295,6 +304,10 @@ variable "reaper" {
   validation {
     condition     = var.reaper.most_removals >= 1 && var.reaper.most_removals <= 10000
     error_message = "reaper.most_removals must be 1 to 10000."
+  }
+  validation {
+    condition     = (var.reaper.counts_every == 0 || var.reaper.counts_every >= 5) && var.reaper.counts_every <= 360 && floor(var.reaper.counts_every) == var.reaper.counts_every
+    error_message = "reaper.counts_every must be 5 to 360 whole minutes, or 0."
   }
   validation {
     condition     = var.reaper.enabled ? true : alltrue([for layer in values(var.layers) : !layer.pin])
@@ -419,9 +432,9 @@ variable "alarm_topic_arns" {
 }
 
 variable "runbook_url" {
-  description = "Where the runbook lies whose sections the alarms name."
+  description = "Where the runbook lies whose sections the alarms name: this repository's docs/OPERATIONS.md, or your copy of it."
   type        = string
-  default     = "RUNBOOK.md"
+  default     = "docs/OPERATIONS.md"
 }
 
 variable "tags" {

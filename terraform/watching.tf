@@ -5,8 +5,37 @@ locals {
   # Long enough for some runs to fall into it.
   while_running = max(3600, var.windows.schedule * 240)
 
-  alarms = merge(
+  # Where no layer shares a token there is none that could come late; the rotator only tidies.
+  shared = anytrue([for layer in values(var.layers) : layer.scope == "layer"])
+  # Long enough for some counts, and for a host to wait for its removal.
+  while_counting = min(86400, max(3600, var.reaper.counts_every * 120, (var.reaper.missing_for + var.windows.schedule * 2) * 60))
+
+  counted = local.counts ? merge(
     {
+      # The one of them that tells when nobody counts.
+      "hosts-without-instance" = {
+        says = "Hosts stay whose instances are gone, or nobody counts them", metric = "HostsWithoutInstance", missing = "breaching"
+      }
+    },
+    var.rules == null ? {} : {
+      "instances-without-host" = {
+        says = "Instances run that rules mean and that have no host", metric = "InstancesWithoutHost", missing = "notBreaching"
+      }
+    },
+    !local.pins ? {} : {
+      "hosts-unpinned" = {
+        says = "Hosts are not pinned that are to be", metric = "HostsUnpinned", missing = "notBreaching"
+      }
+    },
+    !local.promotes ? {} : {
+      "instances-unpromoted" = {
+        says = "Instances are not promoted that are to be", metric = "InstancesUnpromoted", missing = "notBreaching"
+      }
+    },
+  ) : {}
+
+  alarms = merge(
+    !local.shared ? {} : {
       "token-late" = {
         says      = "A token was not replaced in time, or the rotator does not run at all"
         namespace = "Imprint", metric = "SecondsToExpiry", statistic = "Minimum", dimensions = { FunctionName = local.function_names["rotator"] }
@@ -19,6 +48,14 @@ locals {
         below     = true, threshold = (var.windows.overlap + var.windows.boot_time) * 60
         period    = var.windows.schedule * 60, times = 1, missing = "ignore"
       }
+    },
+    { for alarm, counted in local.counted : alarm => merge(counted, {
+      # The lowest of them: somebody, if not always the same, lacks it all the time.
+      namespace = "Imprint", statistic = "Minimum", dimensions = { FunctionName = local.function_names["reaper"] }
+      below     = false, threshold = 0
+      period    = local.while_counting, times = 1
+    }) },
+    {
       "failed-events" = {
         says      = "Events came to nothing and wait to be looked at"
         namespace = "AWS/SQS", metric = "ApproximateNumberOfMessagesVisible", statistic = "Maximum", dimensions = { QueueName = "${var.name}-failed" }
@@ -88,6 +125,9 @@ locals {
     }],
     [for function in setintersection(local.functions, ["reaper"]) : {
       title = "Hosts", of = [for metric in ["HostsRemoved", "HostsWaiting", "HostsHeldBack", "HostsPinned", "Failed"] : ["Imprint", metric, "FunctionName", local.function_names[function], { stat = "Sum" }]]
+    }],
+    [for function in setintersection(local.counts ? local.functions : [], ["reaper"]) : {
+      title = "Hosts and instances that lack each other", of = [for metric in ["InstancesWithoutHost", "HostsWithoutInstance", "HostsUnpinned", "InstancesUnpromoted"] : ["Imprint", metric, "FunctionName", local.function_names[function], { stat = "Maximum" }]]
     }],
     [
       { title = "Errors and throttles", of = [for pair in setproduct(values(local.function_names), ["Errors", "Throttles"]) : ["AWS/Lambda", pair[1], "FunctionName", pair[0], { stat = "Sum" }]] },

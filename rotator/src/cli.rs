@@ -8,7 +8,7 @@ mod run;
 pub(crate) use run::{failed_to_start, run};
 
 use crate::token::{create, revoke};
-use crate::{conjur_policy, publish, seal};
+use crate::{conjur_policy, publish, seal, seal_login};
 use clap::{CommandFactory as _, Parser, Subcommand};
 use imprint_core::help::{EVERY_CLASS, examples_and_exit_codes as after};
 use imprint_core::name::FactoryId;
@@ -146,11 +146,12 @@ enum Command {
     #[command(verbatim_doc_comment, after_help = more("seal-login"), after_long_help = after(
         &[
             ("imprint-rotator seal-login", "the key on standard input: end with < api-key"),
+            ("imprint-rotator seal-login --of minter", "that of the login of [instances]"),
         ],
         "the key is sealed, and logs in",
         &EVERY_CLASS,
     ))]
-    SealLogin,
+    SealLogin(seal_login::Ask),
     /// Seal and publish a token that was minted elsewhere, for a factory with mint = false
     ///
     /// The token comes by standard input; Conjur must list it, and tells its end and its networks. Runs keep it
@@ -329,7 +330,7 @@ impl Command {
             Self::Rotate { .. } => "rotate",
             Self::Rules(_) => "rules",
             Self::Seal(_) => "seal",
-            Self::SealLogin => "seal-login",
+            Self::SealLogin(_) => "seal-login",
             Self::Status { .. } => "status",
             Self::Token(Token::Create(_)) => "token create",
             Self::Token(Token::List { .. }) => "token list",

@@ -35,6 +35,42 @@ pub trait Effects: login::Effects {
     fn now(&self) -> Second;
 }
 
+/// What the command line asks for.
+#[derive(clap::Args, Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Ask {
+    /// Whose API key it is: the rotator's, the reaper's (login of [fleet]) or the minter's (login of [instances])
+    #[arg(long, value_name = "WHO", value_enum, default_value_t)]
+    pub of: Whose,
+}
+
+/// One of those who log in.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Whose {
+    /// `login` of `[instances]`.
+    Minter,
+    /// `login` of `[fleet]`.
+    Reaper,
+    /// `login`.
+    #[default]
+    Rotator,
+}
+
+impl Ask {
+    /// The configuration with the login of that one in the place of the rotator's.
+    ///
+    /// # Errors
+    /// When that one has no login of its own.
+    pub fn whose(self, config: &Config) -> Result<Config, Error> {
+        match self.of {
+            Whose::Minter if config.instances.login.is_none() => Err(Error::NoLogin("[instances]")),
+            Whose::Reaper if config.fleet.login.is_none() => Err(Error::NoLogin("[fleet]")),
+            Whose::Minter => Ok(config.clone().of_the_instances()),
+            Whose::Reaper => Ok(config.clone().of_the_fleet()),
+            Whose::Rotator => Ok(config.clone()),
+        }
+    }
+}
+
 /// What was done.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
@@ -57,6 +93,9 @@ pub enum Error {
     /// It cannot be read.
     #[error("standard input cannot be read")]
     Input(#[source] io::Error),
+    /// They use the rotator's.
+    #[error("{0} of the configuration has no login of its own")]
+    NoLogin(&'static str),
     /// The configuration logs in with a role.
     #[error("the configuration logs in with authn_iam, which has no API key")]
     ByRole,
@@ -82,7 +121,7 @@ impl Classified for Error {
             Self::Effect(error) => error.class(),
             Self::Given(_) | Self::Terminal => Class::Usage,
             Self::Input(_) => Class::Storage,
-            Self::ByRole => Class::Config,
+            Self::ByRole | Self::NoLogin(_) => Class::Config,
             Self::Changed(_) => Class::Transient,
             Self::ReadBack { .. } => Class::Tampered,
         }
@@ -94,6 +133,7 @@ impl Classified for Error {
             Self::Given(_) => Some("give the API key alone, on one line, on standard input"),
             Self::Input(_) => None,
             Self::ByRole => Some("nothing has to be sealed; take authn_iam out to log in with a key"),
+            Self::NoLogin(_) => Some("it logs in as the rotator: leave --of out, or give it a login there"),
             Self::Changed(_) => Some("see who else runs this, then run it again"),
             Self::ReadBack { .. } => {
                 Some("something else writes into the bucket: see who may put into logins/*, and run it again")

@@ -234,7 +234,7 @@ run "ec2_tells_the_minter_of_beginnings_and_the_reaper_of_ends" {
     error_message = "An instance that boots waits for its token."
   }
   assert {
-    condition     = { for name, schedule in aws_scheduler_schedule.this : name => "${schedule.schedule_expression} ${jsondecode(schedule.target[0].input).command}" } == { rotate = "rate(15 minutes) rotate", promote = "rate(5 minutes) promote", decommission = "rate(15 minutes) decommission" }
+    condition     = { for name, schedule in aws_scheduler_schedule.this : name => "${schedule.schedule_expression} ${jsondecode(schedule.target[0].input).command}" } == { rotate = "rate(15 minutes) rotate", promote = "rate(5 minutes) promote", decommission = "rate(15 minutes) decommission", status = "rate(15 minutes) status" }
     error_message = "Something else runs by the clock."
   }
   assert {
@@ -269,6 +269,11 @@ run "the_configuration_says_who_mints_and_by_which_rules" {
     condition     = alltrue([for policy in values(aws_iam_role_policy.function) : contains(flatten([for statement in jsondecode(policy.policy).Statement : statement.Resource if statement.Sid == "ReadConfigurationAndLogin"]), "arn:aws:s3:::imprint-123456789012-eu-west-1/config/rules.toml")])
     error_message = "A function cannot read the rules, and with them its configuration."
   }
+  # Whose instances have tokens of their own needs none that is shared.
+  assert {
+    condition     = [for section in slice(split("[[factory]]", aws_s3_object.config["rotator.toml"].content), 1, 4) : strcontains(section, "\nscope = \"instance\"\n")] == [true, false, false]
+    error_message = "A token is shared that nobody fetches, or one is missing: ${aws_s3_object.config["rotator.toml"].content}"
+  }
   # User-data never waits for what waits for it.
   assert {
     condition     = alltrue([for data in values(output.user_data) : startswith(data, "#cloud-config\n") && yamldecode(data).runcmd == [["systemctl", "start", "--no-block", "imprint.service"]]])
@@ -276,11 +281,86 @@ run "the_configuration_says_who_mints_and_by_which_rules" {
   }
 }
 
+run "what_the_alarms_are_about" {
+  command = plan
+
+  variables {
+    rules = "[[rule]]\nname = \"db\"\nfactory = \"app/db\"\npromote_from = \"app/web\"\npin = true\ninstance_profile = [\"web\"]\n"
+  }
+  assert {
+    condition = toset(keys(aws_cloudwatch_metric_alarm.this)) == toset(concat(
+      ["token-late", "token-ends", "failed-events", "instances-without-host", "hosts-without-instance", "hosts-unpinned", "instances-unpromoted", "minter-behind", "reaper-behind"],
+      [for pair in setproduct(["rotator", "minter", "reaper"], ["failed", "errors", "throttled"]) : join("-", pair)],
+    ))
+    error_message = "Other alarms: ${join(" ", keys(aws_cloudwatch_metric_alarm.this))}"
+  }
+  # Of the same function that counts, as its program calls them, over long enough for four counts.
+  assert {
+    condition = { for name, alarm in aws_cloudwatch_metric_alarm.this : name => "${alarm.metric_name} of ${alarm.dimensions.FunctionName}: ${alarm.statistic} ${alarm.threshold} ${alarm.period} ${alarm.treat_missing_data}" if startswith(name, "hosts-") || startswith(name, "instances-") } == {
+      "hosts-unpinned"         = "HostsUnpinned of imprint-reaper: Minimum 0 3600 notBreaching"
+      "hosts-without-instance" = "HostsWithoutInstance of imprint-reaper: Minimum 0 3600 breaching"
+      "instances-unpromoted"   = "InstancesUnpromoted of imprint-reaper: Minimum 0 3600 notBreaching"
+      "instances-without-host" = "InstancesWithoutHost of imprint-reaper: Minimum 0 3600 notBreaching"
+    }
+    error_message = "Nobody hears of instances without a host, or of hosts without an instance."
+  }
+  assert {
+    condition     = jsondecode(aws_scheduler_schedule.this["status"].target[0].input) == { command = "status", hosts = true } && strcontains(aws_cloudwatch_dashboard.this.dashboard_body, "HostsWithoutInstance")
+    error_message = "Nobody counts, or shows what was counted."
+  }
+  assert {
+    condition     = alltrue([for name, alarm in aws_cloudwatch_metric_alarm.this : strcontains(alarm.alarm_description, ". Runbook: docs/OPERATIONS.md#")])
+    error_message = "An alarm says not what to do."
+  }
+}
+
+run "who_counts_nothing_has_no_alarm_of_it" {
+  command = plan
+
+  variables {
+    reaper = { counts_every = 0 }
+  }
+  assert {
+    condition     = length([for name in keys(aws_cloudwatch_metric_alarm.this) : name if startswith(name, "hosts-") || startswith(name, "instances-")]) == 0 && !contains(keys(aws_scheduler_schedule.this), "status")
+    error_message = "An alarm waits for a count that never comes."
+  }
+  assert {
+    condition     = alltrue([for widget in jsondecode(aws_cloudwatch_dashboard.this.dashboard_body).widgets : length(widget.properties.metrics) > 0])
+    error_message = "CloudWatch takes no graph without a metric."
+  }
+}
+
+run "a_host_that_may_wait_long_for_its_removal_is_no_alarm" {
+  command = plan
+
+  variables {
+    reaper = { missing_for = 600 }
+  }
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.this["hosts-without-instance"].period == 37800
+    error_message = "The alarm goes off while everything is as it was asked for."
+  }
+}
+
+run "where_no_token_is_shared_none_comes_late" {
+  command = plan
+
+  variables {
+    layers = { db = { host_factory = "app/db", hosts_branch = "app/hosts", scope = "instance" } }
+    rules  = "[[rule]]\nname = \"db\"\nfactory = \"app/db\"\ninstance_profile = [\"db\"]\n"
+  }
+  assert {
+    condition     = !contains(keys(aws_cloudwatch_metric_alarm.this), "token-late") && !contains(keys(aws_cloudwatch_metric_alarm.this), "token-ends") && contains(keys(aws_cloudwatch_metric_alarm.this), "rotator-failed")
+    error_message = "An alarm waits for a token that nobody mints."
+  }
+}
+
 run "without_rules_nobody_mints_for_an_instance" {
   command = plan
 
   variables {
-    rules = null
+    rules  = null
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts" } }
   }
   assert {
     condition     = keys(aws_lambda_function.this) == ["reaper", "rotator"] && keys(aws_sqs_queue.events) == ["reaper"] && !contains(keys(aws_scheduler_schedule.this), "promote") && keys(aws_s3_object.config) == ["rotator.toml"]
@@ -299,7 +379,7 @@ run "rules_that_promote_nobody_need_no_schedule_and_those_that_pin_do" {
     rules = "[[rule]]\nname = \"db\"\nfactory = \"app/db\"\npin = true\ninstance_profile = [\"db\"]\n"
   }
   assert {
-    condition     = keys(aws_scheduler_schedule.this) == ["decommission", "pin", "rotate"]
+    condition     = keys(aws_scheduler_schedule.this) == ["decommission", "pin", "rotate", "status"]
     error_message = "What runs by the clock does not follow from the rules."
   }
 }

@@ -224,6 +224,34 @@ run "another_scope" {
   }
 }
 
+run "a_scope_for_which_nobody_mints" {
+  command         = plan
+  expect_failures = [var.minter]
+
+  variables {
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts", scope = "instance" } }
+  }
+}
+
+run "tokens_for_single_instances_from_elsewhere" {
+  command         = plan
+  expect_failures = [var.layers]
+
+  variables {
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts", scope = "instance", mint = false } }
+    rules  = "[[rule]]\n"
+  }
+}
+
+run "counts_at_every_moment" {
+  command         = plan
+  expect_failures = [var.reaper]
+
+  variables {
+    reaper = { counts_every = 1 }
+  }
+}
+
 run "a_promotion_to_nobody" {
   command         = plan
   expect_failures = [var.layers]

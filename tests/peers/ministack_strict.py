@@ -85,12 +85,13 @@ async def serve(listeners, instance_ids):
 
     strict.check_version()
     from ministack import app
-    from strict import gate, iam, imds, kms, schedules
+    from strict import gate, iam, imds, instances, kms, schedules
 
     kms.install()
     iam.install()
+    instances.install()
     schedules.install()
-    instances = {
+    machines = {
         port_of(listener): imds.Instance(instance_id)
         for listener, instance_id in zip(listeners[1:], instance_ids, strict=True)
     }
@@ -107,14 +108,14 @@ async def serve(listeners, instance_ids):
     url = os.environ["AWS_ENDPOINT_URL"]
     said = {
         "url": url,
-        "imds": [f"http://127.0.0.1:{port}" for port in instances],
+        "imds": [f"http://127.0.0.1:{port}" for port in machines],
         "pid": os.getpid(),
         "account": ACCOUNT,
         "region": REGION,
     }
     for watch in (announce_when_ready(said), close_with_stdin(loop, stop)):
         threading.Thread(target=watch, daemon=True).start()
-    await hypercorn_serve(gate.Gate(app.app, instances), config, shutdown_trigger=stop.wait)
+    await hypercorn_serve(gate.Gate(app.app, machines), config, shutdown_trigger=stop.wait)
 
 
 def announce_when_ready(said):

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Compares terraform/README.md and the runbook with the module: `documented.py [--write]`.
+"""Compares terraform/README.md and docs/OPERATIONS.md with the module: `documented.py [--write]`.
 
 The tables of inputs and outputs are made from variables.tf and outputs.tf; with --write they are
-written. Each alarm must have a section in the runbook, and each section an alarm.
+written. Each alarm must have a section below "Alarms", and each such section an alarm.
 """
 
 import pathlib
@@ -78,9 +78,11 @@ def runbook():
     alarms |= {
         f"function-{name}" for name in re.findall(r'"\$\{function\}-(failed|errors|throttled|behind)"', text)
     }
-    sections = set(re.findall(r"^## (.*)$", (MODULE / "RUNBOOK.md").read_text(), re.MULTILINE))
+    runbook = (MODULE.parent / "docs/OPERATIONS.md").read_text()
+    chapter = runbook.split("\n## Alarms\n")[1].split("\n## ")[0]
+    sections = set(re.findall(r"^### (.*)$", chapter, re.MULTILINE))
     for name in sorted(alarms ^ sections):
-        yield f"terraform/RUNBOOK.md: {name} is {'an alarm' if name in alarms else 'a section'} alone"
+        yield f"docs/OPERATIONS.md: {name} is {'an alarm' if name in alarms else 'a section'} alone"
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ apply() {
     # The journey's programs. The function is the package where there is one of these sources: in CI, the one just made.
     bash tests/setup/need.sh cc util-linux
     # Of the whole workspace, as the tests are compiled: nothing is compiled twice.
-    "${CARGO:-cargo}" build --locked --workspace --bin imprint --bin imprint-rotator --bin demo
+    "${CARGO:-cargo}" build --locked --workspace --bin imprint --bin imprint-rotator --bin imprint-stack
     export IMPRINT_PROGRAMS=${CARGO_TARGET_DIR:-$PWD/target}/debug
     local packages=("$PWD"/target/package/imprint-rotator-*-lambda-"$(uname -m)".zip)
     if [ -f "${packages[-1]}" ] && bash packaging/build/fresh.sh; then

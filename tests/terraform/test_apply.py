@@ -4,9 +4,10 @@ Needs target/terraform/terraform (setup.sh) and the peers' virtual environment.
 """
 
 import json
+import re
 import unittest
 
-from applied import Applied, provision
+from applied import ROOT, Applied, provision
 from botocore.exceptions import ClientError
 
 ACCOUNT = "123456789012"
@@ -26,8 +27,19 @@ class Applying(unittest.TestCase):
     def setUpClass(cls):
         """Applies the example."""
         cls.site = cls.enterClassContext(Applied())
+        # A second layer that shares a token, beside the example's two.
+        cls.add_layer("api")
         cls.made = cls.site.apply()
         cls.key, cls.bucket = cls.made["key_arn"], cls.made["bucket"]
+
+    @classmethod
+    def add_layer(cls, name):
+        """Adds a layer to the example; what the example was before."""
+        example = cls.site.example / "main.tf"
+        text = example.read_text()
+        layer = f'{name} = {{ host_factory = "{name}/factory", hosts_branch = "{name}/hosts" }}\n    web = {{'
+        example.write_text(text.replace("web = {", layer, 1))
+        return text
 
     def allowed(self, what, call, *arguments, **named):
         """The call works."""
@@ -63,10 +75,10 @@ class Applying(unittest.TestCase):
 
     def test_a_layer_reads_and_unseals_its_own_and_nothing_else(self):
         """The matrix of two layers."""
-        for layer in ("web", "db"):
+        for layer in ("web", "api"):
             self.allowed("publish", self.put, f"factories/prod/{layer}/factory/token.json")
-        sealed = {layer: self.seal(context(layer)) for layer in ("web", "db")}
-        for number, (own, other) in enumerate((("web", "db"), ("db", "web"))):
+        sealed = {layer: self.seal(context(layer)) for layer in ("web", "api")}
+        for number, (own, other) in enumerate((("web", "api"), ("api", "web"))):
             role = f"imprint-layer-{own}"
             s3, kms = (self.site.on_instance(number, role, service) for service in ("s3", "kms"))
             token = f"factories/prod/{own}/factory/token.json"
@@ -125,7 +137,8 @@ class Applying(unittest.TestCase):
             "imprint-layer-web",
             {**of, "imprint:instance_arn": other, "imprint:scope": "layer"},
         )
-        self.denied("one that may not be promoted", unseal, 0, "imprint-layer-db", of)
+        self.allowed("the same, born in that layer", unseal, 0, "imprint-layer-db", of)
+        self.denied("one that may not be promoted", unseal, 0, "imprint-layer-api", of)
         elsewhere = self.site.session(f"{ROLES}/layers/imprint-layer-web", "kms")
         self.denied(
             "the role, from no instance",
@@ -134,6 +147,15 @@ class Applying(unittest.TestCase):
             CiphertextBlob=blob,
             EncryptionContext=of,
         )
+
+    def test_a_layer_that_shares_no_token_may_have_none(self):
+        """Whoever puts one there, or seals one for it."""
+        self.put("factories/prod/db/factory/token.json")
+        s3, kms = (self.site.on_instance(1, "imprint-layer-db", service) for service in ("s3", "kms"))
+        token = {"Bucket": self.bucket, "Key": "factories/prod/db/factory/token.json"}
+        self.denied("a shared token", s3.get_object, **token)
+        blob, of = self.seal(context("db")), context("db")
+        self.denied("to unseal it", kms.decrypt, KeyId=self.key, CiphertextBlob=blob, EncryptionContext=of)
 
     def test_a_role_with_more_permissions_opens_no_more(self):
         """As existing roles may have."""
@@ -306,6 +328,16 @@ class Applying(unittest.TestCase):
             Key=token,
         )
 
+    def test_each_alarm_leads_to_a_section_of_the_runbook(self):
+        """As it is applied, so that whoever is woken finds it."""
+        alarms = self.site.cloud.client("cloudwatch").describe_alarms()["MetricAlarms"]
+        self.assertGreater(len(alarms), 12)
+        for alarm in alarms:
+            found = re.search(r"\. Runbook: (\S+)#([a-z-]+)$", alarm["AlarmDescription"])
+            self.assertTrue(found, alarm["AlarmDescription"])
+            self.assertIn(f"\n### {found[2]}\n", (ROOT / found[1]).read_text(), alarm["AlarmName"])
+            self.assertEqual(len(alarm["AlarmActions"]), 1)
+
     def test_a_change_touches_what_it_must(self):
         """And nothing changes by itself."""
         site = self.site
@@ -328,11 +360,9 @@ class Applying(unittest.TestCase):
         self.assertIn('period = "300m"', found["Body"].read().decode())
         self.assertNotIn(late, site.changes())
 
+        text = self.add_layer("new")
         example = site.example / "main.tf"
-        text = example.read_text()
         self.addCleanup(example.write_text, text)
-        layer = 'new = { host_factory = "new/factory", hosts_branch = "new/hosts" }\n    web = {'
-        example.write_text(text.replace("web = {", layer, 1))
         touched = {
             config: "update",
             f'{module}.aws_iam_role.layer["new"]': "create",

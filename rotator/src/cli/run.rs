@@ -167,7 +167,8 @@ async fn command(cli: Cli) -> Result<Option<Class>, Error> {
             tell(ask.json, || report.to_json(), &report)?;
             Ok(None)
         }
-        Command::SealLogin => {
+        Command::SealLogin(ask) => {
+            let config = ask.whose(&config)?;
             let on = seal_login::Real::new(&config, &caller("seal-login")).await?;
             say(seal_login::seal_login(&config, &on).await?)?;
             Ok(None)

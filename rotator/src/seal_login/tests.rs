@@ -248,3 +248,26 @@ fn nothing_is_put_that_does_not_log_in_and_no_failure_is_hidden() {
         "changed meanwhile",
     );
 }
+
+#[test]
+fn each_of_those_who_log_in_has_a_key_of_its_own() {
+    let with = |more: &str| {
+        let text = format!(
+            "account = \"prod\"\nappliance_url = \"https://conjur.example.org\"\nlogin = \"host/rotator\"\nsealed_login = true\n\
+             deployment = \"1f2e3d4c\"\n[aws]\nbucket = \"bucket\"\nbucket_owner = \"123456789012\"\nkey = \"alias/k\"\n{more}\
+             [[factory]]\nid = \"web\"\nhosts_branch = \"hosts\"\n"
+        );
+        Config::parse(&text, &|_| Ok(Zeroizing::default())).unwrap()
+    };
+    let both = with(
+        "[fleet]\nlogin = \"host/reaper\"\nsealed_login = true\n[instances]\nlogin = \"host/minter\"\nsealed_login = true\n",
+    );
+    for (of, place) in [(Whose::Rotator, "rotator"), (Whose::Reaper, "reaper"), (Whose::Minter, "minter")] {
+        let config = Ask { of }.whose(&both).unwrap();
+        assert_eq!(sealed::object_key(&config), format!("logins/prod/host/{place}.json"));
+    }
+    for of in [Whose::Reaper, Whose::Minter] {
+        let refused = Ask { of }.whose(&with("")).unwrap_err();
+        assert!(refused.class() == Class::Config && refused.hint().is_some(), "{refused}");
+    }
+}

@@ -1,4 +1,5 @@
-# Two layers with roles of their own, alarms to a topic, and a launch template for each layer.
+# Two layers with roles of their own, of which one shares a token and one does not, alarms to a topic, and a launch
+# template for each layer.
 
 terraform {
   required_version = ">= 1.9"
@@ -38,8 +39,9 @@ module "imprint" {
       proof_variable = "web/password"
       promotes_to    = "db"
     }
-    # An instance gets a token that only itself can open.
+    # Each instance gets a token that only itself can open, and none is shared.
     db = {
+      scope          = "instance"
       host_factory   = "db/factory"
       hosts_branch   = "db/hosts"
       layer          = "db/nodes"
@@ -47,13 +49,20 @@ module "imprint" {
       proof_variable = "db/password"
     }
   }
-  # Who is promoted from web to db. The name is that of the instance profile, which only those have who may pass it.
+  # Who gets a token of db: whoever is launched with its instance profile, which only those can who may pass its role;
+  # and who was born in web, once somebody who may tag it says so.
   rules = <<-EOT
     [[rule]]
-    name = "web servers become databases"
+    name = "databases"
+    factory = "db/factory"
+    instance_profile = ["imprint-layer-db"]
+
+    [[rule]]
+    name = "web servers that become databases"
     factory = "db/factory"
     promote_from = "web/factory"
     instance_profile = ["imprint-layer-web"]
+    tags = { Role = "database" }
   EOT
 
   windows = {
