@@ -146,7 +146,7 @@ enum Command {
     #[command(verbatim_doc_comment, after_help = more("seal-login"), after_long_help = after(
         &[
             ("imprint-rotator seal-login", "the key on standard input: end with < api-key"),
-            ("imprint-rotator seal-login --of minter", "that of the login of [instances]"),
+            ("imprint-rotator seal-login --of minter", "that of the login in the section instances"),
         ],
         "the key is sealed, and logs in",
         &EVERY_CLASS,

@@ -38,7 +38,7 @@ pub trait Effects: login::Effects {
 /// What the command line asks for.
 #[derive(clap::Args, Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Ask {
-    /// Whose API key it is: the rotator's, the reaper's (login of [fleet]) or the minter's (login of [instances])
+    /// Whose API key it is: the rotator's, or that of the login in the section fleet or instances
     #[arg(long, value_name = "WHO", value_enum, default_value_t)]
     pub of: Whose,
 }

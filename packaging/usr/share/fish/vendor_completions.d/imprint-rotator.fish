@@ -83,7 +83,7 @@ complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -l json -d 'One JSON object instead of lines'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s v -l verbose -d 'Say more on standard error'
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l of -d 'Whose API key it is: the rotator\'s, the reaper\'s (login of [fleet]) or the minter\'s (login of [instances])' -r -f -a "minter\t'`login` of `[instances]`'
+complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l of -d 'Whose API key it is: the rotator\'s, or that of the login in the section fleet or instances' -r -f -a "minter\t'`login` of `[instances]`'
 reaper\t'`login` of `[fleet]`'
 rotator\t'`login`'"
 complete -c imprint-rotator -n "__fish_imprint_rotator_using_subcommand seal-login" -l config -d 'The configuration, a file or s3://BUCKET/KEY; else the one that IMPRINT_ROTATOR_CONFIG names' -r -F
