@@ -30,6 +30,8 @@ import boto3
 from botocore.config import Config
 
 REGION = "us-east-1"
+# Seconds: longer than any function that is invoked may take.
+PATIENCE = 900
 PREFIX = "factories"
 # The key of the encryption context that names the host factory.
 HOST_FACTORY_KEY = "imprint:host_factory"
@@ -130,7 +132,16 @@ class Cloud:
         self.url = url
 
     def client(self, service, key="test", secret="test", token=None):
-        """A client with the given credentials; root's when none are given. It never retries."""
+        """A client with the given credentials; root's when none are given. It never retries, and waits long.
+
+        Its own 60 seconds are short for an invocation on a machine on which much else runs.
+        """
+        usual = Config(
+            retries={"total_max_attempts": 1},
+            connect_timeout=PATIENCE,
+            read_timeout=PATIENCE,
+            s3={"addressing_style": "path"},
+        )
         return boto3.client(
             service,
             endpoint_url=self.url,
@@ -138,7 +149,7 @@ class Cloud:
             aws_access_key_id=key,
             aws_secret_access_key=secret,
             aws_session_token=token,
-            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+            config=usual,
         )
 
     def provision(self, bucket, account, layers, context_key=HOST_FACTORY_KEY):

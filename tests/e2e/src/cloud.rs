@@ -191,7 +191,8 @@ impl Cloud {
     /// Makes a Lambda function of a program, which lies as `bootstrap` in its package: without debug
     /// symbols if it is too large, as Lambda itself would refuse it.
     pub fn function(&self, name: &str, role: &str, program: &Path, environment: &Value) {
-        self.function_of(name, role, program, environment, 120);
+        // Long, for a machine on which much else runs: whoever means a short one says so.
+        self.function_of(name, role, program, environment, 600);
     }
 
     /// The same with a time-out of so many seconds.

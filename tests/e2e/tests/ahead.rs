@@ -8,7 +8,6 @@ use imprint_stack::fault::{Fault, FaultKind};
 use imprint_stack::{Options, Stack};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 fn connections(site: &Site) -> [usize; 3] {
     [site.stack.s3.connections(), site.stack.kms.connections(), site.stack.conjur.connections()]
@@ -26,11 +25,19 @@ fn each_server_is_connected_to_once_and_not_at_all_when_there_is_nothing_to_do()
     assert_eq!((connections(&site), machine.imds.connections()), (after, 1));
 }
 
-/// Starts an enrollment whose metadata service keeps it waiting for its credentials.
+/// Starts an enrollment whose metadata service keeps it waiting for its credentials, until the faults are cleared.
 fn waiting(machine: &Machine) -> std::process::Child {
-    machine.imds.inject(Fault::on("imds:credentials", FaultKind::Delay(Duration::from_secs(2))));
-    let mut enroll: Command = machine.imprint(&["enroll"]);
+    machine.imds.inject(Fault::on("imds:credentials", FaultKind::Hang).forever());
+    let mut enroll: Command = machine.imprint(&["enroll", "--deadline", "120s"]);
     enroll.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits until each server has one connection more.
+fn until_opened(site: &Site, before: [usize; 3], agent: &mut std::process::Child) {
+    while connections(site).iter().zip(before).any(|(now, before)| *now <= before) {
+        assert!(agent.try_wait().unwrap().is_none(), "it ended first");
+        std::thread::yield_now();
+    }
 }
 
 #[test]
@@ -39,14 +46,13 @@ fn they_are_open_before_the_credentials_are_there_and_may_break_until_then() {
     let machine = site.machine("web");
     let before = connections(&site);
     let mut agent = waiting(&machine);
-    while connections(&site) != before.map(|n| n + 1) {
-        assert!(agent.try_wait().unwrap().is_none(), "it ended first");
-        std::thread::yield_now();
-    }
-    assert_eq!(machine.imds.count("imds:credentials"), 0);
+    until_opened(&site, before, &mut agent);
+    let log = machine.imds.log();
+    assert!(!log.iter().any(|asked| asked.name == "imds:credentials" && asked.status.is_some()), "{log:?}");
     site.stack.s3.cut();
     site.stack.kms.cut();
     site.stack.conjur.cut();
+    machine.imds.clear_faults();
     assert!(agent.wait().unwrap().success());
     let _said = Ran::of(&mut machine.imprint(&["verify"])).expect(0);
 }
@@ -65,10 +71,7 @@ fn a_server_that_never_speaks_holds_up_no_other() {
     let mut agent = waiting(&machine);
     let (_held, _) = tarpit.accept().unwrap();
     // The others are open as well, while the follower's hello is still waited for.
-    while connections(&site) != before.map(|n| n + 1) {
-        assert!(agent.try_wait().unwrap().is_none(), "it ended first");
-        std::thread::yield_now();
-    }
+    until_opened(&site, before, &mut agent);
     agent.kill().unwrap();
     agent.wait().unwrap();
 }

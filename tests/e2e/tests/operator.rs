@@ -95,7 +95,9 @@ fn slow() -> crate::Place {
 fn a_terminal_shows_progress_and_is_left_clean() {
     let site = slow();
     let seen = on_a_terminal(&mut site.rotator(&["rotate"]));
-    assert!(seen.contains("\r\u{1b}[Krotate: 1 s"), "{seen:?}");
+    // The first second of it may be missed where much else runs.
+    let shown = ["1 s", "2 s"].map(|time| seen.contains(&format!("\r\u{1b}[Krotate: {time}")));
+    assert!(shown.contains(&true), "{seen:?}");
     // The last that is said of it is that it goes; then come the lines.
     let (_, after) = seen.rsplit_once("\r\u{1b}[K").unwrap();
     assert!(
