@@ -133,6 +133,14 @@ resource "aws_iam_role_policy" "layer" {
   name   = "${var.name}-${each.key}"
   role   = each.value.existing_role_arn == null ? aws_iam_role.layer[each.key].name : each.value.role_name
   policy = jsonencode(local.layer_policies[each.key])
+
+  lifecycle {
+    # IAM takes the name of a role alone: another account's would become this account's role of that name.
+    precondition {
+      condition     = each.value.existing_role_arn == null ? true : split(":", each.value.existing_role_arn)[4] == local.account
+      error_message = "The existing role of ${each.key} lies in another account than ${local.account}, where the module is applied."
+    }
+  }
 }
 
 resource "aws_iam_instance_profile" "layer" {

@@ -4,6 +4,7 @@ variable "name" {
   description = "What everything is called, or begins with: functions, roles, queues, alarms, the key's alias. Two deployments in one account and region need two names."
   type        = string
   default     = "imprint"
+  nullable    = false
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{1,19}$", var.name))
@@ -45,7 +46,8 @@ variable "login" {
     authn_iam = optional(string)
     sts       = optional(string)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", var.login.branch))
@@ -88,6 +90,10 @@ variable "layers" {
   validation {
     condition     = alltrue([for layer in values(var.layers) : alltrue([for id in compact([layer.host_factory, layer.hosts_branch, layer.layer]) : can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$", id)) && length(id) <= 256])])
     error_message = "host_factory, hosts_branch and layer of a layer must be ids without account and kind: letters, digits and . _ / -, at most 256."
+  }
+  validation {
+    condition     = alltrue([for layer in values(var.layers) : layer.proof_variable == null ? true : can(regex("^[A-Za-z0-9 ._/-]{1,256}$", layer.proof_variable))])
+    error_message = "proof_variable must be a variable's id without account and kind: letters, digits, blanks and . _ / -, at most 256."
   }
   validation {
     condition     = length(distinct([for layer in values(var.layers) : layer.host_factory])) == length(var.layers)
@@ -139,7 +145,8 @@ variable "windows" {
     longest_run = optional(number, 5)
     lifetime    = optional(number)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = alltrue([for minutes in values(var.windows) : minutes == null ? true : minutes >= 0 && floor(minutes) == minutes])
@@ -186,6 +193,7 @@ variable "revoke" {
   description = "Whether the rotator deletes expired tokens of its own at Conjur, and revokes what it could not publish, which needs the privilege `update` on the factories."
   type        = bool
   default     = true
+  nullable    = false
 }
 
 variable "package" {
@@ -218,7 +226,8 @@ variable "functions" {
     subnet_ids           = optional(list(string), [])
     security_group_ids   = optional(list(string), [])
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.functions.memory >= 128 && var.functions.memory <= 10240
@@ -259,7 +268,8 @@ variable "minter" {
     promote     = optional(number, 5)
     settle      = optional(number, 30)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.minter.life >= 6 && var.minter.life <= 60 && floor(var.minter.life) == var.minter.life
@@ -295,7 +305,8 @@ variable "reaper" {
     most_removals = optional(number, 50)
     counts_every  = optional(number, 15)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.reaper.missing_for >= 5 && var.reaper.missing_for <= 10080
@@ -321,7 +332,8 @@ variable "instances_from" {
     vpc_endpoint_ids = optional(list(string), [])
     vpc_ids          = optional(list(string), [])
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = alltrue([for id in var.instances_from.vpc_endpoint_ids : can(regex("^vpce-[0-9a-f]+$", id))])
@@ -351,6 +363,7 @@ variable "operator_arns" {
   description = "The roles of people who may seal logins (`imprint-rotator seal-login`), publish tokens that were minted elsewhere or for one instance, and run the rotator's commands. Their own policies must allow it too."
   type        = list(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = length(var.operator_arns) <= 20 && alltrue([for arn in var.operator_arns : can(regex("^arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+$", arn))])
@@ -362,6 +375,7 @@ variable "role_path" {
   description = "The IAM path of all roles that the module makes. The key's policy trusts what lies below it: nobody else may make roles there."
   type        = string
   default     = "/imprint/"
+  nullable    = false
 
   validation {
     condition     = can(regex("^/([A-Za-z0-9_-]+/)+$", var.role_path))
@@ -373,6 +387,11 @@ variable "permissions_boundary_arn" {
   description = "A permissions boundary for all roles that the module makes."
   type        = string
   default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a policy."
+  }
 }
 
 variable "bucket" {
@@ -383,7 +402,8 @@ variable "bucket" {
     version_days  = optional(number, 7)
     instance_days = optional(number, 1)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
   validation {
     condition     = var.bucket.name == null ? true : can(regex("^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$", var.bucket.name))
@@ -399,6 +419,7 @@ variable "key_deletion_days" {
   description = "How many days a key that is destroyed can be brought back."
   type        = number
   default     = 30
+  nullable    = false
 
   validation {
     condition     = var.key_deletion_days >= 7 && var.key_deletion_days <= 30
@@ -412,8 +433,13 @@ variable "logs" {
     retention_days = optional(number, 90)
     kms_key_arn    = optional(string)
   })
-  default = {}
+  default  = {}
+  nullable = false
 
+  validation {
+    condition     = var.logs.kms_key_arn == null ? true : can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$", var.logs.kms_key_arn))
+    error_message = "logs.kms_key_arn must be the ARN of a key; CloudWatch Logs takes no alias."
+  }
   validation {
     condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.logs.retention_days)
     error_message = "logs.retention_days must be a number of days that CloudWatch Logs has: 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, ..."
@@ -424,6 +450,7 @@ variable "alarm_topic_arns" {
   description = "The SNS topics that alarms, and their ends, are sent to."
   type        = list(string)
   default     = []
+  nullable    = false
 
   validation {
     condition     = alltrue([for arn in var.alarm_topic_arns : can(regex("^arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", arn))])
@@ -435,10 +462,22 @@ variable "runbook_url" {
   description = "Where the runbook lies whose sections the alarms name: this repository's docs/OPERATIONS.md, or your copy of it."
   type        = string
   default     = "docs/OPERATIONS.md"
+  nullable    = false
+
+  validation {
+    condition     = can(regex("^[^\\s#]{1,512}$", var.runbook_url))
+    error_message = "runbook_url must be an address or a path without # and blanks: the alarms add their sections to it."
+  }
 }
 
 variable "tags" {
   description = "Tags of everything that takes tags."
   type        = map(string)
   default     = {}
+  nullable    = false
+
+  validation {
+    condition     = alltrue([for name, value in var.tags : length(name) >= 1 && length(name) <= 128 && length(value) <= 256 && !startswith(lower(name), "aws:")])
+    error_message = "tags must have names of 1 to 128 characters that do not begin with aws:, and values of at most 256."
+  }
 }

@@ -471,3 +471,13 @@ run "roles_that_the_module_makes_are_not_in_the_policies_of_key_and_bucket" {
     error_message = "A role's name is longer than IAM takes."
   }
 }
+
+run "a_role_of_another_account_is_no_role_of_this_one" {
+  command         = plan
+  expect_failures = [aws_iam_role_policy.layer["web"]]
+
+  variables {
+    rules  = null
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts", existing_role_arn = "arn:aws:iam::999999999999:role/web" } }
+  }
+}

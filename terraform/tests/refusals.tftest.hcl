@@ -631,3 +631,48 @@ run "a_topic_that_is_none" {
     alarm_topic_arns = ["ops@example.org"]
   }
 }
+
+run "a_proof_that_is_no_id" {
+  command         = plan
+  expect_failures = [var.layers]
+
+  variables {
+    layers = { web = { host_factory = "app/web", hosts_branch = "app/hosts", proof_variable = "a\nb" } }
+  }
+}
+
+run "a_boundary_that_is_a_role" {
+  command         = plan
+  expect_failures = [var.permissions_boundary_arn]
+
+  variables {
+    permissions_boundary_arn = "arn:aws:iam::123456789012:role/boundary"
+  }
+}
+
+run "a_runbook_with_a_section" {
+  command         = plan
+  expect_failures = [var.runbook_url]
+
+  variables {
+    runbook_url = "https://wiki.example.org/runbook#alarms"
+  }
+}
+
+run "tags_of_aws" {
+  command         = plan
+  expect_failures = [var.tags]
+
+  variables {
+    tags = { "aws:name" = "x" }
+  }
+}
+
+run "an_alias_for_the_logs" {
+  command         = plan
+  expect_failures = [var.logs]
+
+  variables {
+    logs = { kms_key_arn = "arn:aws:kms:eu-west-1:123456789012:alias/logs" }
+  }
+}

@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-"""Compares terraform/README.md and docs/OPERATIONS.md with the module: `documented.py [--write]`.
+"""Compares terraform/README.md and docs/OPERATIONS.md with the module: `documented.py [--write | --example]`.
 
 The tables of inputs and outputs are made from variables.tf and outputs.tf; with --write they are
-written. Each alarm must have a section below "Alarms", and each such section an alarm.
+written. Each variable must have a type and a description, and a validation unless it is a bool. Each alarm
+must have a section below "Alarms", and each such section an alarm. --example prints what the README
+begins with, for a plan from a folder in the module.
 """
 
 import pathlib
@@ -19,13 +21,16 @@ def main():
     """Writes the tables, or says what is wrong and exits with 1."""
     readme = MODULE / "README.md"
     text = readme.read_text()
+    if "--example" in sys.argv[1:]:
+        print(re.search(r"^```hcl\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)[1].replace('"..."', '"./.."'))
+        return
     wanted = text
     faults = []
     for kind, name in (("variable", "inputs"), ("output", "outputs")):
         blocks = found(kind)
         wanted = with_table(wanted, name, table(kind, blocks))
-        if kind == "variable" and len(blocks) > MOST_VARIABLES:
-            faults.append(f"{len(blocks)} variables are more than {MOST_VARIABLES}")
+        if kind == "variable":
+            faults += unfinished(blocks)
     if "--write" in sys.argv[1:]:
         readme.write_text(wanted)
     elif wanted != text:
@@ -40,6 +45,20 @@ def found(kind):
     """(name, body) of each block of a kind, in the order of the file."""
     text = (MODULE / f"{kind}s.tf").read_text()
     return [(name, body) for of, name, body in BLOCK.findall(text) if of == kind]
+
+
+def unfinished(blocks):
+    """What the variables lack."""
+    if len(blocks) > MOST_VARIABLES:
+        yield f"{len(blocks)} variables are more than {MOST_VARIABLES}"
+    for name, body in blocks:
+        for part, pattern in (
+            ("type", r"^  type +="),
+            ("description", r"^  description +="),
+            ("validation", r"^  validation \{|^  type +=  *bool$"),
+        ):
+            if not re.search(pattern, body, re.MULTILINE):
+                yield f"terraform/variables.tf: {name} has no {part}"
 
 
 def table(kind, blocks):

@@ -23,6 +23,14 @@ plan() {
         "$terraform" -chdir="$folder" validate -no-color
     done
     "$terraform" -chdir="$work" test -no-color
+    echo "-- what the README begins with"
+    folder=$work/readme
+    mkdir "$folder"
+    python3 -B tests/terraform/documented.py --example >"$folder/main.tf"
+    printf -- '-----BEGIN CERTIFICATE-----\nAQID\n-----END CERTIFICATE-----\n' >"$folder/conjur-ca.pem"
+    echo "only its hash is asked for" >"$folder/imprint-rotator.zip"
+    "$terraform" -chdir="$folder" init -backend=false -no-color >/dev/null
+    "$terraform" -chdir="$folder" plan -input=false -no-color | grep "^Plan: "
     python3 -B tests/terraform/documented.py
 }
 
