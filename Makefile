@@ -92,12 +92,20 @@ bench: peers ## what one enrollment costs, beside a bare program and scripts, an
 	$(CARGO) build --locked --release -p imprint-rotator
 	$(CARGO) build --locked --release -p imprint-plain
 	$(CARGO) build --locked --release -p imprint-bare
-	$(CARGO) build --locked --quiet -p imprint-core --example fleet
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 
 .PHONY: proof
 proof: cc ## runs all that proves Imprint and writes target/proof/index.html; as root; STAGES="fleet bench" for a part
 	$(CARGO) run --locked --quiet -p imprint-proof -- run target/proof $(STAGES)
+
+# Where the charts of `make fleet` go: to the rest of the proof, or to a place of their own.
+fleet := $(or $(IMPRINT_PROOF_DIR),target/fleet)
+
+.PHONY: fleet
+fleet: cc ## 100,000 boots in virtual time, with outages and wrong windows: table, chart and figures in target/fleet
+	@$(venv) charts tests/fleet/requirements.txt
+	$(CARGO) run --locked --quiet -p imprint-fleet -- $(fleet)
+	target/charts/venv/bin/python tests/fleet/chart.py $(fleet)
 
 .PHONY: package
 package: cc pack ## deb, rpm, tarball, Lambda zip, SBOMs and SHA256SUMS in target/package; ARCHES="x86_64 aarch64" for both

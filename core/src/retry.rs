@@ -4,7 +4,8 @@
 //! says in a comment why, since redeem and rotate are not neutral.
 //!
 //! A server that a whole fleet asks at once is called through [`Retry::turn`] and
-//! [`Retry::run_spread`]: there a pushback is answered by a wait over a window, which widens with each.
+//! [`Retry::run_spread`]: there a pushback is answered by a wait for the next window, each ten times as wide as
+//! the one before, and the back-off from a server that is away grows with the time that it is away.
 
 use crate::error::{Classified, chain};
 use std::cell::{Cell, RefCell};
@@ -21,12 +22,26 @@ const MOST: Duration = Duration::from_secs(20);
 /// The longest that a server's `Retry-After` is believed.
 const LONGEST_ASKED: Duration = Duration::from_secs(60);
 
-/// The narrowest window that a pushback is spread over, also where none is configured.
-const NARROWEST: Duration = Duration::from_secs(15);
+/// What counts as the window where none is configured, or a shorter one: a first pushback is then spread over
+/// a minute.
+const NARROWEST: Duration = Duration::from_secs(6);
 
-/// What each pushback multiplies the window by. A small factor would have a fleet whose window is far
-/// too short ask again and again before it is wide enough.
-const WIDENS: u32 = 4;
+/// What each pushback multiplies the window by. A small factor would have a fleet whose window is far too short
+/// ask again and again until it is wide enough; a large one keeps a small fleet waiting.
+const WIDENS: u32 = 10;
+
+/// As far as a window widens: 100,000 hosts at a Conjur that makes 140 a second take 12 minutes.
+const WIDEST: Duration = Duration::from_secs(13 * 60);
+
+/// Pauses are never drawn from less than this, nor a part of a window that is shorter taken for one.
+const SHORTEST: Duration = Duration::from_secs(15);
+
+/// After the widest window a pushback is spread over this part of the time that the run has taken.
+const LATE: u32 = 6;
+
+/// Whoever finds nobody there comes again within this part of the time that the run has taken: after an
+/// outage, hosts come spread over a part of its length.
+const AWAY: u32 = 4;
 
 /// A deadline and a budget, shared by every operation of one run.
 #[derive(Debug)]
@@ -86,9 +101,9 @@ impl Retry {
     }
 
     /// The same at a server that a whole fleet may be asking: after a pushback
-    /// ([`Classified::is_pushback`]) the next try lies anywhere in the window, each further pushback of
-    /// this run widens the window, and the back-off after other failures grows up to the window too, so
-    /// that a server which was away is not met by everybody at once.
+    /// ([`Classified::is_pushback`]) the next try lies anywhere in the next window, and the back-off after
+    /// other failures grows with the age of the run, so that a server which was away is not met by everybody
+    /// at once.
     ///
     /// # Errors
     /// The last error of `call`.
@@ -101,7 +116,7 @@ impl Retry {
     ) -> Result<T, E> {
         let pause = |attempt, error: &E| {
             if !error.is_pushback() {
-                return self.back_off(attempt, MOST.max(self.within_reach(window)), error.retry_after());
+                return self.back_off_from_one_away(attempt, error.retry_after());
             }
             self.pushbacks.set(self.pushbacks.get().saturating_add(1));
             let seen =
@@ -157,8 +172,16 @@ impl Retry {
     /// Full jitter over a doubling span; at least what the server asked for, with jitter on top, so
     /// that a fleet told "60 s" does not come back as one.
     fn back_off(&self, attempt: u32, most: Duration, asked: Option<Duration>) -> Duration {
-        let span = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most);
-        let drawn = span.mul_f64(self.random.borrow_mut().f64());
+        let drawn = doubled(attempt, most).mul_f64(self.random.borrow_mut().f64());
+        asked.map_or(drawn, |asked| asked.min(LONGEST_ASKED) + drawn)
+    }
+
+    /// The same for a spread call, with jitter over the later half of the span. A fleet that asks a dead server
+    /// again and again comes evenly when it is back; with full jitter more than twice as many would
+    /// come first.
+    fn back_off_from_one_away(&self, attempt: u32, asked: Option<Duration>) -> Duration {
+        let half = doubled(attempt, MOST.max(self.start.elapsed() / AWAY)) / 2;
+        let drawn = half + half.mul_f64(self.random.borrow_mut().f64());
         asked.map_or(drawn, |asked| asked.min(LONGEST_ASKED) + drawn)
     }
 
@@ -185,19 +208,32 @@ struct Seen {
     left: Duration,
 }
 
+/// The span that doubles with each attempt, up to this.
+fn doubled(attempt: u32, most: Duration) -> Duration {
+    FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(most)
+}
+
 /// How long to wait after a pushback; `drawn` is from 0 to 1.
 ///
-/// The widened window is counted from the start of the run, not from now: the hosts of one wave started
-/// together, so all of them then end within it, and those that were pushed back late do not trail behind
-/// by a window. It ends a tenth of the run before the deadline.
+/// Windows are counted from the start of the run, not from now: the hosts of one wave started together, so all
+/// of them then end together. Whoever is pushed back comes after the window in which that was, since those
+/// whose turn it is have more than Conjur can do, and before the next one ends. After the widest window, or a
+/// server that was away for long, the next try lies within a part of the time that the run has taken. No
+/// window ends later than a tenth of the run before the deadline.
 fn pushed_back(window: Duration, seen: &Seen, asked: Option<Duration>, drawn: f64) -> Duration {
-    let wide = window.max(NARROWEST).saturating_mul(WIDENS.saturating_pow(seen.pushbacks));
-    let end = wide.min((seen.run + seen.left) / 10 * 9);
-    let span = end.saturating_sub(seen.run).max(NARROWEST);
+    let end = |pushbacks| {
+        let wide = window.max(NARROWEST).saturating_mul(WIDENS.saturating_pow(pushbacks));
+        wide.min(WIDEST.max(window)).min((seen.run + seen.left) / 10 * 9)
+    };
     // What the server asked for counts first; then the span goes on from there, as far as there is room.
     let asked = asked.unwrap_or_default().min(LONGEST_ASKED);
     let room = seen.left.saturating_sub(asked) / 10 * 9;
-    asked + span.min(room).mul_f64(drawn)
+    let from = end(seen.pushbacks.saturating_sub(1)).max(seen.run);
+    let span = end(seen.pushbacks).saturating_sub(from);
+    if span >= SHORTEST {
+        return asked + (from.saturating_sub(seen.run) + span.mul_f64(drawn)).min(room);
+    }
+    asked + (seen.run / LATE).max(SHORTEST).min(room).mul_f64(drawn)
 }
 
 #[cfg(test)]

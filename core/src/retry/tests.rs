@@ -1,6 +1,5 @@
 use super::*;
 use crate::error::Class;
-use std::rc::Rc;
 
 #[derive(Debug, thiserror::Error)]
 #[error("no")]
@@ -109,25 +108,32 @@ fn pauses_are_spread_bounded_and_as_long_as_the_server_asked() {
 }
 
 #[test]
-fn a_pushback_is_answered_within_the_widening_window() {
+fn a_pushback_is_answered_in_the_next_window() {
     let seconds = Duration::from_secs;
     let check = |window, pushbacks, run, left, asked: Option<u64>, least, most| {
         let seen = Seen { pushbacks, run: seconds(run), left: seconds(left) };
         let pause = |drawn| pushed_back(seconds(window), &seen, asked.map(seconds), drawn);
         assert_eq!((pause(0.0), pause(1.0)), (seconds(least), seconds(most)), "{window} {seen:?} {asked:?}");
     };
-    // The window widens fourfold, counted from the start of the run.
-    check(60, 1, 50, 850, None, 0, 190);
-    check(60, 2, 100, 800, None, 0, 710);
-    // Not beyond nine tenths of the run, and never all at once again.
-    check(600, 1, 300, 600, None, 0, 510);
-    check(600, 9, 809, 91, None, 0, 15);
-    // No window is configured: a minute, then more.
-    check(0, 1, 0, 900, None, 0, 60);
-    check(0, 2, 60, 840, None, 0, 180);
+    // After the window in which it was, before the end of one ten times as wide; counted from the start.
+    check(60, 1, 50, 850, None, 10, 550);
+    check(6, 2, 70, 830, None, 0, 530);
+    // No further than the widest, nor than nine tenths of the run, and never all at once again.
+    check(60, 2, 610, 2990, None, 0, 170);
+    check(600, 1, 300, 3300, None, 300, 480);
+    check(60, 2, 610, 290, None, 0, 170);
+    check(600, 1, 300, 400, None, 300, 330);
+    check(600, 9, 810, 90, None, 0, 81);
+    // After the widest window, within a sixth of the time until then: a server was away.
+    check(60, 3, 1800, 1800, None, 0, 300);
+    check(3600, 1, 3720, 83_000, None, 0, 620);
+    // No window is configured: a minute, then ten, then the widest.
+    check(0, 1, 0, 900, None, 6, 60);
+    check(0, 2, 60, 840, None, 0, 540);
+    check(0, 3, 600, 300, None, 0, 180);
     // What the server asks for, within bounds, and spread from there on.
-    check(60, 1, 0, 900, Some(30), 30, 270);
-    check(60, 1, 0, 900, Some(86_400), 60, 300);
+    check(60, 1, 0, 900, Some(30), 90, 630);
+    check(60, 1, 0, 900, Some(86_400), 120, 660);
     check(60, 1, 890, 10, Some(0), 0, 9);
     check(60, u32::MAX, 0, 0, None, 0, 0);
 }
@@ -147,87 +153,22 @@ proptest::proptest! {
     }
 }
 
-#[test]
-fn what_is_no_pushback_backs_off_as_far_as_the_window() {
-    let longest = |window| {
-        let retry = Retry::new(HOUR, 1);
-        let most = MOST.max(retry.within_reach(window));
-        (0..200).map(|_| retry.back_off(20, most, None)).max().unwrap_or_default()
+#[tokio::test(start_paused = true)]
+async fn from_a_server_that_is_away_pauses_grow_with_the_age_of_the_run() {
+    let retry = Retry::new(HOUR, 1);
+    let check = async |after, attempt, least: Duration, most: Duration| {
+        sleep(Duration::from_secs(after)).await;
+        let drawn: Vec<Duration> = (0..200).map(|_| retry.back_off_from_one_away(attempt, None)).collect();
+        assert!(drawn.iter().all(|pause| (least..=most).contains(pause)), "{attempt} {drawn:?}");
+        assert!(drawn.iter().max().unwrap().saturating_sub(*drawn.iter().min().unwrap()) > most / 3);
     };
-    assert!(longest(Duration::ZERO) <= MOST);
-    assert!(longest(HOUR) > HOUR / 10);
-}
-
-/// A Conjur that makes this many hosts a second and pushes back when more than 20 s of work wait.
-struct Busy {
-    a_second: f64,
-    free_at: Cell<f64>,
-    asked: Cell<u32>,
-    start: Instant,
-}
-
-impl Busy {
-    async fn redeem(&self) -> Result<(), No> {
-        self.asked.set(self.asked.get() + 1);
-        let now = self.start.elapsed().as_secs_f64();
-        let begin = self.free_at.get().max(now);
-        if begin - now > 20.0 {
-            return Err(No(Class::Transient, None, true));
-        }
-        self.free_at.set(begin + 1.0 / self.a_second);
-        sleep(Duration::from_secs_f64(self.free_at.get() - now)).await;
-        Ok(())
-    }
-}
-
-/// Boots that begin within 30 s, with this window; says how many in a hundred were enrolled, the
-/// requests a host, and how long it took in units of the least that Conjur needs.
-fn fleet(window: Duration) -> (u32, f64, f64) {
-    const HOSTS: u32 = 7_000;
-    const A_SECOND: f64 = 9.8; // as 100,000 hosts at 140 a second
-    let run = async {
-        let conjur = Rc::new(Busy {
-            a_second: A_SECOND,
-            free_at: Cell::new(0.0),
-            asked: Cell::new(0),
-            start: Instant::now(),
-        });
-        let mut boots = tokio::task::JoinSet::new();
-        for host in 0..HOSTS {
-            let conjur = Rc::clone(&conjur);
-            boots.spawn_local(async move {
-                let mut random = fastrand::Rng::with_seed(u64::from(host));
-                sleep(Duration::from_secs_f64(random.f64() * 30.0)).await;
-                let retry = Retry::with_random(Duration::from_secs(900), 200, random);
-                retry.turn("the redeem", window).await;
-                retry.run_spread("the redeem", window, No::is_pushback, async || conjur.redeem().await).await
-            });
-        }
-        let mut enrolled = 0;
-        while let Some(end) = boots.join_next().await {
-            enrolled += u32::from(end.unwrap().is_ok());
-        }
-        let least = f64::from(HOSTS) / A_SECOND;
-        let requests = f64::from(conjur.asked.get()) / f64::from(HOSTS);
-        (enrolled * 100 / HOSTS, requests, conjur.free_at.get() / least)
-    };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    tokio::task::LocalSet::new().block_on(&runtime.unwrap(), run)
-}
-
-#[test]
-fn a_fleet_is_enrolled_whatever_its_window() {
-    let check = |window, most_requests, most_span| {
-        let (enrolled, requests, span) = fleet(Duration::from_secs(window));
-        println!("window {window} s: {requests:.2} requests a host, {span:.2} of the least time");
-        assert_eq!(enrolled, 100, "window {window}");
-        assert!(requests <= most_requests && span <= most_span, "window {window}: {requests} {span}");
-    };
-    // The right window, and one that is a little short.
-    check(714, 1.3, 1.25);
-    check(600, 1.3, 1.25);
-    // Far too short: of every hundred hosts 85 must be told so once. Drawn from 60 s again and again it
-    // would be 10.8 requests a host.
-    check(60, 3.0, 1.25);
-    check(0, 5.0, 1.25);
+    let seconds = Duration::from_secs;
+    check(0, 1, FIRST / 2, FIRST).await;
+    check(0, 5, seconds(2), seconds(4)).await;
+    check(0, 40, MOST / 2, MOST).await;
+    // Twenty minutes on, a quarter of that; and a new failure begins small.
+    check(1200, 40, seconds(150), seconds(300)).await;
+    check(0, 1, FIRST / 2, FIRST).await;
+    let asked = retry.back_off_from_one_away(1, Some(seconds(10)));
+    assert!((seconds(10)..=seconds(10) + FIRST).contains(&asked), "{asked:?}");
 }
