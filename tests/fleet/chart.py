@@ -40,7 +40,9 @@ def main():
     figure.suptitle(
         f"{hosts:,} instances boot within 30 s; Conjur makes 140 hosts a second (virtual time)", fontsize=14
     )
-    for column, (suffix, title) in enumerate([("", "Conjur is there"), (away, "Conjur is away for 15 minutes")]):
+    for column, (suffix, title) in enumerate(
+        [("", "Conjur is there"), (away, "Conjur is away for 15 minutes")]
+    ):
         of_kind = {kind: waves[kind + suffix] for kind in COLORS if kind + suffix in waves}
         asked(panels[0][column], of_kind, title)
         enrolled(panels[1][column], of_kind)
@@ -82,7 +84,9 @@ def enrolled(panel, of_kind):
         begins, ends = wave["away"]
         part = begins / least * 100
         points = [(0, 0), (begins / 60, part), (ends / 60, part), ((least + ends - begins) / 60, 100)]
-    panel.plot(*zip(*points, strict=True), color="#444444", linewidth=1, linestyle="--", label="what Conjur can do")
+    panel.plot(
+        *zip(*points, strict=True), color="#444444", linewidth=1, linestyle="--", label="what Conjur can do"
+    )
     panel.set_ylabel("instances enrolled (%)")
     panel.set_xlabel("minutes after the first boot")
     panel.set_ylim(0, 103)

@@ -76,8 +76,9 @@ fn a_restore_of_conjur_is_over_once_every_timer_has_found_its_time() {
     let is = Figures::of(&scenario, &story);
     assert_eq!((is.enrolled, story.failed.len()), (2_000, 0));
     assert!(is.redeems < 1.1 && story.took < 3.0 * 3600.0, "{is:?} {}", story.took);
-    // The timer's check, a look at what is on the disk, and the proof of the new key; and what was turned away.
-    assert!((3.0..8.0).contains(&is.logins), "{is:?}");
+    // The timer's check, a look at what is on the disk, and the proof of the new key; the rest was turned away,
+    // since the check keeps to its minute and does not spread itself.
+    assert!((3.0..14.0).contains(&is.logins), "{is:?}");
     // One key before, the one that died with the restore, and a new one.
     assert!((6_000..6_100).contains(&story.keys), "{}", story.keys);
 }
