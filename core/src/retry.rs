@@ -36,11 +36,12 @@ const WIDEST: Duration = Duration::from_secs(13 * 60);
 /// Pauses are never drawn from less than this, nor a part of a window that is shorter taken for one.
 const SHORTEST: Duration = Duration::from_secs(15);
 
-/// After the widest window a pushback is spread over this part of the time that the run has taken.
+/// After the widest window a pushback is spread over this part of the time that the run has taken, or has left
+/// if that is less: some tries must fit into the rest.
 const LATE: u32 = 6;
 
-/// Whoever finds nobody there comes again within this part of the time that the run has taken: after an
-/// outage, hosts come spread over a part of its length.
+/// Whoever finds nobody there comes again within this part of the time that the run has taken or has left: after
+/// an outage, hosts come spread over a part of its length.
 const AWAY: u32 = 4;
 
 /// A deadline and a budget, shared by every operation of one run.
@@ -180,7 +181,8 @@ impl Retry {
     /// again and again comes evenly when it is back; with full jitter more than twice as many would
     /// come first.
     fn back_off_from_one_away(&self, attempt: u32, asked: Option<Duration>) -> Duration {
-        let half = doubled(attempt, MOST.max(self.start.elapsed() / AWAY)) / 2;
+        let aged = self.start.elapsed().min(self.remaining()) / AWAY;
+        let half = doubled(attempt, MOST.max(aged)) / 2;
         let drawn = half + half.mul_f64(self.random.borrow_mut().f64());
         asked.map_or(drawn, |asked| asked.min(LONGEST_ASKED) + drawn)
     }
@@ -218,8 +220,7 @@ fn doubled(attempt: u32, most: Duration) -> Duration {
 /// Windows are counted from the start of the run, not from now: the hosts of one wave started together, so all
 /// of them then end together. Whoever is pushed back comes after the window in which that was, since those
 /// whose turn it is have more than Conjur can do, and before the next one ends. After the widest window, or a
-/// server that was away for long, the next try lies within a part of the time that the run has taken. No
-/// window ends later than a tenth of the run before the deadline.
+/// server that was away for long, the next try lies within a part of the run's age. No window ends later than a tenth of the run before the deadline.
 fn pushed_back(window: Duration, seen: &Seen, asked: Option<Duration>, drawn: f64) -> Duration {
     let end = |pushbacks| {
         let wide = window.max(NARROWEST).saturating_mul(WIDENS.saturating_pow(pushbacks));
@@ -233,7 +234,7 @@ fn pushed_back(window: Duration, seen: &Seen, asked: Option<Duration>, drawn: f6
     if span >= SHORTEST {
         return asked + (from.saturating_sub(seen.run) + span.mul_f64(drawn)).min(room);
     }
-    asked + (seen.run / LATE).max(SHORTEST).min(room).mul_f64(drawn)
+    asked + (seen.run.min(seen.left) / LATE).max(SHORTEST).min(room).mul_f64(drawn)
 }
 
 #[cfg(test)]

@@ -123,9 +123,10 @@ fn a_pushback_is_answered_in_the_next_window() {
     check(600, 1, 300, 3300, None, 300, 480);
     check(60, 2, 610, 290, None, 0, 170);
     check(600, 1, 300, 400, None, 300, 330);
-    check(600, 9, 810, 90, None, 0, 81);
+    check(600, 9, 810, 90, None, 0, 15);
     // After the widest window, within a sixth of the time until then: a server was away.
     check(60, 3, 1800, 1800, None, 0, 300);
+    check(60, 3, 1800, 180, None, 0, 30);
     check(3600, 1, 3720, 83_000, None, 0, 620);
     // No window is configured: a minute, then ten, then the widest.
     check(0, 1, 0, 900, None, 6, 60);
