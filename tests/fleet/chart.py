@@ -50,6 +50,9 @@ def main():
     figure.legend(lines, labels, loc="lower center", ncol=len(labels), frameon=False, fontsize=10)
     figure.tight_layout(rect=(0, 0.04, 1, 0.98))
     figure.savefig(into / "fleet.svg", metadata={"Date": None})
+    svg = into / "fleet.svg"
+    # The drawer leaves blanks at the ends of lines.
+    svg.write_text("".join(line.rstrip() + "\n" for line in svg.read_text().splitlines()))
     figure.savefig(into / "fleet.png", dpi=110, metadata={"Software": None})
 
 
