@@ -4,6 +4,7 @@
 //! that decides on proxies and one that never follows a redirect. Retries are not made here.
 
 pub mod certificate;
+mod names;
 mod server;
 
 pub use server::certificate_end;
@@ -229,6 +230,7 @@ impl Door {
             .tls_backend_preconfigured(tls)
             .http1_only()
             .referer(false)
+            .dns_resolver(names::Names)
             // A redirect could carry a token to another server: it is an answer like any other.
             .redirect(reqwest::redirect::Policy::none())
             // Retries are argued per operation, in one place, and never made by the client.
