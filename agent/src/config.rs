@@ -16,6 +16,7 @@ pub use promotion::Promotion;
 pub use source::{Kms, Object, Opener, S3, Source, TokenFrom};
 
 use crate::enroll::ISSUING;
+use crate::store;
 use crate::template::Template;
 use imprint_core::door::CaBundle;
 use imprint_core::name::{Account, ApplianceUrl, Branch, FactoryId};
@@ -23,6 +24,7 @@ use imprint_core::second::Second;
 use imprint_core::settings::{self, Problems, Table, duration, text};
 use imprint_core::{Class, Classified};
 use kinds::VariableId;
+use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
@@ -108,7 +110,7 @@ pub enum Error {
     },
     /// The file cannot be read.
     #[error("the configuration cannot be read")]
-    Storage(#[source] crate::store::Error),
+    Storage(#[source] store::Error),
     /// The file is not text.
     #[error("{} is not UTF-8", .0.display())]
     Text(PathBuf),
@@ -117,11 +119,10 @@ pub enum Error {
 impl Classified for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Missing(_)
-            | Self::Open { .. }
-            | Self::Problems { .. }
-            | Self::Storage(_)
-            | Self::Text(_) => Class::Config,
+            Self::Missing(_) | Self::Open { .. } | Self::Problems { .. } | Self::Text(_) => Class::Config,
+            // Who may read it, and where it is, are settings too; a disk that fails is none.
+            Self::Storage(store::Error::Call { errno, .. }) if !is_of_settings(*errno) => Class::Storage,
+            Self::Storage(_) => Class::Config,
         }
     }
 
@@ -137,6 +138,11 @@ impl Classified for Error {
             Self::Storage(error) => error.hint(),
         }
     }
+}
+
+/// Whether an operator's path or permission is what keeps a file from being read.
+fn is_of_settings(errno: Errno) -> bool {
+    matches!(errno, Errno::ACCESS | Errno::PERM | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG)
 }
 
 /// What a configuration looks at beside its own text.
@@ -161,7 +167,7 @@ impl Outside for Machine {
     }
 
     fn file(&self, path: &Path, most: usize) -> io::Result<Vec<u8>> {
-        let (bytes, stat) = crate::store::read_with_stat(path, most)
+        let (bytes, stat) = store::read_with_stat(path, most)
             .map_err(|e| io::Error::other(imprint_core::error::chain(&e)))?
             .ok_or(io::ErrorKind::NotFound)?;
         // What the configuration names decides as much as the configuration itself: the CA, say.
@@ -197,7 +203,7 @@ impl Config {
     /// # Errors
     /// When it is not there, no text, or has problems.
     pub fn load(path: &Path, outside: &impl Outside) -> Result<Self, Error> {
-        let (bytes, stat) = crate::store::read_with_stat(path, LARGEST)
+        let (bytes, stat) = store::read_with_stat(path, LARGEST)
             .map_err(Error::Storage)?
             .ok_or_else(|| Error::Missing(path.to_owned()))?;
         if rustix::process::geteuid().is_root()

@@ -232,6 +232,8 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
     fn nothing_to_do(&self, ground: &Ground<'_>) -> Result<Outcome, Error> {
         let host = ground.host();
         files::restore(self.disk, self.config)?;
+        // A rotation or a promotion may have been killed before it changed anything, or with a key in drafts.
+        let _only_tidied = files::tidy(self.disk, &self.config.files);
         if files::mend_access(self.disk, &self.config.files)? {
             let path = self.config.files.identity.path.display();
             log::warn!(target: "imprint", MESSAGE_ID = event::ACCESS_MENDED; "{path} had another owner, group or mode than it shall have: mended");
@@ -241,12 +243,7 @@ impl<'a, E: Effects, D: Disk> Run<'a, E, D> {
         {
             let mut over = state.clone();
             over.last_failure = None;
-            if over.promoting.take().is_some() {
-                // A promotion died before it stored its key, perhaps with it in drafts: proofs take their places.
-                let proofs = files::prove_writable(self.disk, self.config);
-                let _only_tidied =
-                    proofs.map(|all| all.into_iter().map(store::Writable::release).for_each(drop));
-            }
+            over.promoting = None;
             let _only_noted = over.write(self.disk, &self.config.files.state_dir);
         }
         log::info!(target: "imprint", MESSAGE_ID = event::NOTHING_TO_DO, host_id = host.as_str(); "host/{host} is enrolled; nothing to do");

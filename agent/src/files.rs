@@ -227,6 +227,20 @@ pub fn mend_access(disk: &impl Disk, files: &Files) -> Result<bool, store::Error
     Ok(mended)
 }
 
+/// Removes the drafts that a killed run has left, of the files and of the state: they may hold a key.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn tidy(disk: &impl Disk, files: &Files) -> Result<(), store::Error> {
+    let all =
+        [Some(&files.pem), Some(&files.conf), files.env.as_ref(), files.json.as_ref(), Some(&files.identity)];
+    for target in all.into_iter().flatten() {
+        let _was_there = store::remove_draft(disk, &target.path)?;
+    }
+    let _was_there = store::remove_draft(disk, &state::path(&files.state_dir))?;
+    Ok(())
+}
+
 /// What stands in the identity's file.
 fn there(config: &Config) -> Result<Option<Zeroizing<Vec<u8>>>, store::Error> {
     Ok(store::read(&config.files.identity.path, identity::LARGEST)?.map(Zeroizing::new))

@@ -5,8 +5,8 @@
 
 use crate::store;
 use imprint_core::{Class, Classified};
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat};
-use rustix::io::Errno;
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, fsync, mkdirat, openat};
+use rustix::io::{Errno, retry_on_intr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -111,11 +111,15 @@ fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
     };
     let parent = store::Folders::new(&store::Real).folder(parent)?;
     match mkdirat(parent.dir(), name, own(0o700)) {
-        Ok(()) | Err(Errno::EXIST) => {}
+        // The state that is about to be flushed into it must not be lost with its directory.
+        Ok(()) => {
+            retry_on_intr(|| fsync(parent.dir())).map_err(call("cannot flush the directory of", directory))?
+        }
+        Err(Errno::EXIST) => {}
         Err(errno) => return Err(call("cannot make", directory)(errno).into()),
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let dir = match openat(parent.dir(), name, flags, Mode::empty()) {
+    let dir = match retry_on_intr(|| openat(parent.dir(), name, flags, Mode::empty())) {
         Ok(dir) => dir,
         Err(Errno::NOTDIR | Errno::LOOP) => return unfit("is not a directory"),
         Err(errno) => return Err(call("cannot open", directory)(errno).into()),
@@ -128,7 +132,8 @@ fn prepare(directory: &Path, path: &Path) -> Result<OwnedFd, Error> {
         return unfit("is writable by other users");
     }
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = openat(&dir, "lock", flags, own(0o600)).map_err(call("cannot open", path))?;
+    let file =
+        retry_on_intr(|| openat(&dir, "lock", flags, own(0o600))).map_err(call("cannot open", path))?;
     let kind = fstat(&file).map_err(call("cannot look at", path))?;
     match FileType::from_raw_mode(kind.st_mode) {
         FileType::RegularFile => {

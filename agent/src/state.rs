@@ -12,7 +12,7 @@ use imprint_core::error::chain;
 use imprint_core::name::HostId;
 use imprint_core::second::Second;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The format that is written, and the only one that is read.
 const VERSION: u32 = 1;
@@ -290,8 +290,14 @@ pub fn prove_writable<'a, D: Disk>(disk: &'a D, directory: &Path) -> Result<Writ
     store::prove_writable(disk, &target(directory), LARGEST)
 }
 
+/// Where it is, in the state directory.
+#[must_use]
+pub fn path(directory: &Path) -> PathBuf {
+    directory.join("state.json")
+}
+
 fn target(directory: &Path) -> Target {
-    Target { path: directory.join("state.json"), mode: 0o600, owner: None, group: None, label: None }
+    Target { path: path(directory), mode: 0o600, owner: None, group: None, label: None }
 }
 
 mod second {

@@ -127,6 +127,9 @@ impl Classified for Error {
                 Errno::NOENT => Some("make the directory, or set another path in [files]"),
                 Errno::IO => Some("the disk fails: see the kernel's log"),
                 Errno::MFILE | Errno::NFILE => Some("too many files are open here: see ulimit -n"),
+                Errno::NOLCK => Some(
+                    "this file system gives no lock: set [files] state_dir to a directory on a local disk",
+                ),
                 Errno::OPNOTSUPP => Some(
                     "this file system does not take it: set other paths in [files], or leave out selinux_label",
                 ),
@@ -232,6 +235,17 @@ pub fn prove_all<'a, D: Disk>(
         proofs.push(Writable::new(draft));
     }
     Ok(proofs)
+}
+
+/// Removes the draft that a killed run has left beside a file, if there is one. Says whether there was.
+///
+/// # Errors
+/// When a system call fails, or the place is not fit for a file of ours.
+pub fn remove_draft(disk: &impl Disk, path: &Path) -> Result<bool, Error> {
+    if draft_of(path).is_none_or(|draft| draft.symlink_metadata().is_err()) {
+        return Ok(false);
+    }
+    draft::remove_left(&Folders::new(disk).place(path)?)
 }
 
 /// Removes the file for good, and with it a draft that a crash may have left: it holds the same. One

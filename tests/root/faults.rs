@@ -120,7 +120,8 @@ fn owner_and_mode_fail() {
     check("fchmod", &["EROFS", "EIO"], None);
 }
 
-/// The note before the redeem, the files, the record after it: each is flushed, and so is each directory.
+/// The state's new directory in the one above it, the note before the redeem, the files, the record after it:
+/// each is flushed, and so is each directory.
 #[test]
 #[ignore = "needs root: make test-root"]
 fn an_enrollment_flushes_no_more_than_it_must() {
@@ -139,5 +140,5 @@ fn an_enrollment_flushes_no_more_than_it_must() {
     let state = [".state.json.imprint-draft", "imprint"];
     let files =
         [".conjur.pem.imprint-draft", ".conjur.conf.imprint-draft", ".conjur.identity.imprint-draft", "etc"];
-    assert_eq!(flushed, [&state[..], &files, &state].concat());
+    assert_eq!(flushed, [&["lib"][..], &state, &files, &state].concat());
 }

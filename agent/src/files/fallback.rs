@@ -5,8 +5,8 @@
 use crate::config::Files;
 use crate::journal::event;
 use crate::store::{self, Disk, Target};
-use rustix::fs::{Mode, StatVfsMountFlags, mkdirat, statvfs};
-use rustix::io::Errno;
+use rustix::fs::{Mode, StatVfsMountFlags, fsync, mkdirat, statvfs};
+use rustix::io::{Errno, retry_on_intr};
 use std::path::{Path, PathBuf};
 
 /// What was seen of the configured places.
@@ -64,6 +64,8 @@ pub fn prepare(files: &Files) -> Result<(), store::Error> {
         Ok(()) => {
             let made = store::Folders::new(&store::Real).folder(dir)?;
             rustix::fs::fchmod(made.dir(), Mode::from_raw_mode(0o755)).map_err(call)?;
+            // The place need not be one that goes with a boot.
+            retry_on_intr(|| fsync(parent.dir())).map_err(call)?;
         }
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(call(errno)),

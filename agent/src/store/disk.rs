@@ -145,7 +145,8 @@ pub struct Real;
 
 impl Disk for Real {
     fn open_root(&self) -> Result<OwnedFd> {
-        rustix::fs::open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        retry_on_intr(|| rustix::fs::open("/", flags, Mode::empty()))
     }
 
     fn open_below(&self, dir: &OwnedFd, name: &OsStr) -> Result<OwnedFd> {

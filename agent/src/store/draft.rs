@@ -44,11 +44,8 @@ pub(super) struct Draft<'a, D: Disk> {
 impl<'a, D: Disk> Draft<'a, D> {
     /// A finished file beside the target: owner, label and mode first, then what is in it.
     pub(super) fn new(place: Place<'a, D>, target: &Target, content: Content<'_>) -> Result<Self, Error> {
+        remove_left(&place)?;
         let name = name(&place);
-        match place.disk.remove(place.dir(), &name) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(place.call("cannot remove the old draft of")(errno)),
-        }
         let file =
             place.disk.create(place.dir(), &name).map_err(place.call("cannot create a file beside"))?;
         let draft = Self { place, name, file, stands: Stands::New, settled: false };
@@ -203,6 +200,15 @@ impl<'a, D: Disk> Writable<'a, D> {
     /// When the draft cannot be removed: then [`super::put`] could not replace it either.
     pub fn release(mut self) -> Result<(), Error> {
         self.draft.remove()
+    }
+}
+
+/// Removes what a killed run has left under the draft's name. Says whether it had left something.
+pub(super) fn remove_left<D: Disk>(place: &Place<'_, D>) -> Result<bool, Error> {
+    match place.disk.remove(place.dir(), &name(place)) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(place.call("cannot remove the old draft of")(errno)),
     }
 }
 

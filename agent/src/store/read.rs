@@ -2,7 +2,7 @@
 
 use super::{Error, Target};
 use rustix::fs::{FileType, Mode, OFlags, Stat, fgetxattr_query, fstat, open};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -66,7 +66,7 @@ fn read_with(path: &Path, most: usize, also: OFlags) -> Result<Option<(Vec<u8>, 
     let call = |errno| Error::Call { action: "cannot read", path: path.to_owned(), errno };
     let target = |what| Error::Target { path: path.to_owned(), what };
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY | also;
-    let file = match open(path, flags, Mode::empty()) {
+    let file = match retry_on_intr(|| open(path, flags, Mode::empty())) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
         Err(Errno::LOOP) => return Err(target("a symbolic link")),
