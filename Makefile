@@ -94,6 +94,12 @@ bench: peers ## what one enrollment costs, beside a bare program and scripts, an
 	$(CARGO) build --locked --release -p imprint-bare
 	IMPRINT_E2E_BIN_DIR=$$PWD/target/release $(CARGO) run --locked --quiet -p imprint-e2e --bin bench
 
+.PHONY: crash
+crash: cc ## kills the programs at every system call, lets each fail, takes the power away; CASE="kill 'first enroll'" for a part
+	$(CARGO) build --locked --release -p imprint
+	$(CARGO) build --locked --release -p imprint-rotator
+	IMPRINT_E2E_BIN_DIR=$${CARGO_TARGET_DIR:-$$PWD/target}/release $(CARGO) run --locked --quiet -p imprint-crash -- $(CASE)
+
 .PHONY: proof
 proof: cc ## runs all that proves Imprint and writes target/proof/index.html; as root; STAGES="fleet bench" for a part
 	$(CARGO) run --locked --quiet -p imprint-proof -- run target/proof $(STAGES)

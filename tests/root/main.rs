@@ -10,6 +10,7 @@
 #[path = "../e2e/tests/place.rs"]
 mod place;
 
+mod crashes;
 mod disks;
 mod faults;
 mod files;

@@ -20,7 +20,7 @@ pub struct Stage {
 }
 
 /// What the report is made of, in the order in which it is run: what others need first.
-pub const STAGES: [Stage; 3] = [
+pub const STAGES: [Stage; 4] = [
     Stage {
         target: "test",
         shows: "Every test that needs no root: libraries, contract, programs against real servers, peers.",
@@ -30,6 +30,11 @@ pub const STAGES: [Stage; 3] = [
         target: "test-root",
         shows: "Disks that fail, owners and labels, processes seen from outside: what needs root.",
         suites: &[],
+    },
+    Stage {
+        target: "crash",
+        shows: "Both programs killed at every system call that can matter, each of these failing, and the power lost at every change of the disk.",
+        suites: &["crash", "power-loss"],
     },
     Stage {
         target: "bench",
