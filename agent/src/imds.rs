@@ -8,7 +8,7 @@
 //! Source: EC2 user guide, "Use the Instance Metadata Service to access instance metadata".
 
 mod container;
-mod reply;
+pub mod reply;
 
 use crate::config::Endpoint;
 use crate::facts::{Facts, Needs};

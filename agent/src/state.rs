@@ -266,19 +266,25 @@ pub fn read(directory: &Path) -> Result<Found, store::Error> {
     let path = target(directory).path;
     match store::read(&path, LARGEST) {
         Ok(None) => Ok(Found::Missing),
-        Ok(Some(bytes)) => Ok(match serde_json::from_slice::<State>(&bytes) {
-            Ok(state) if state.version == VERSION => Found::Good(Box::new(state)),
-            Ok(state) => Found::Unreadable(format!("it has version {}, not {VERSION}", state.version)),
-            Err(error) => Found::Unreadable(format!(
-                "it is not what imprint writes (line {}, column {})",
-                error.line(),
-                error.column()
-            )),
-        }),
+        Ok(Some(bytes)) => Ok(found(&bytes)),
         Err(store::Error::Large { most, .. }) => {
             Ok(Found::Unreadable(format!("it has more than {most} bytes")))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What these bytes are: a state, or why they are none, in words that hold no part of them.
+#[must_use]
+pub fn found(bytes: &[u8]) -> Found {
+    match serde_json::from_slice::<State>(bytes) {
+        Ok(state) if state.version == VERSION => Found::Good(Box::new(state)),
+        Ok(state) => Found::Unreadable(format!("it has version {}, not {VERSION}", state.version)),
+        Err(error) => Found::Unreadable(format!(
+            "it is not what imprint writes (line {}, column {})",
+            error.line(),
+            error.column()
+        )),
     }
 }
 

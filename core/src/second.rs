@@ -1,6 +1,7 @@
 //! [`Second`]: a point in time to the whole second, as Conjur keeps expirations and as the sealed
 //! token carries its times. Also the one home of the wall clock.
 
+use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
 use std::fmt;
 use std::time::Duration;
@@ -50,6 +51,24 @@ impl Second {
         let time: Timestamp = text.parse().map_err(|_| NotASecond)?;
         match time.as_second() {
             second @ 0..=LAST => Ok(Self(second)),
+            _ => Err(NotASecond),
+        }
+    }
+
+    /// `Sun, 22 Nov 2026 08:00:00 GMT`, the one form that RFC 9110 (5.6.7) lets a server send.
+    ///
+    /// # Errors
+    /// When the text is anything else, or outside the years 1970 to 9999.
+    pub fn from_http_date(text: &str) -> Result<Self, NotASecond> {
+        // 29 characters; the longest that is read cannot hold more than its one reading needs.
+        if text.len() > 40 {
+            return Err(NotASecond);
+        }
+        let time = rfc2822::parse(text).map_err(|_| NotASecond)?.timestamp();
+        // Mail is more lenient; what is written is what is read, byte for byte.
+        let same = rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time);
+        match (time.as_second(), same) {
+            (second @ 0..=LAST, Ok(same)) if same == text => Ok(Self(second)),
             _ => Err(NotASecond),
         }
     }
@@ -104,6 +123,32 @@ mod tests {
     fn check(text: &str, strict: Option<i64>, loose: Option<i64>) {
         assert_eq!(text.parse::<Second>().ok().map(Second::unix), strict, "strict {text:?}");
         assert_eq!(Second::from_rfc3339(text).ok().map(Second::unix), loose, "loose {text:?}");
+    }
+
+    #[test]
+    fn dates_of_http() {
+        let check = |text: &str, expect: Option<&str>| {
+            let second = Second::from_http_date(text).ok();
+            assert_eq!(second.map(|at| at.to_string()).as_deref(), expect, "{text}");
+        };
+        check("Sun, 22 Nov 2026 08:00:00 GMT", Some("2026-11-22T08:00:00Z"));
+        check("Thu, 01 Jan 1970 00:00:00 GMT", Some("1970-01-01T00:00:00Z"));
+        check("Wed, 31 Dec 1969 23:59:59 GMT", None);
+        for bad in [
+            "",
+            "soon",
+            "Sun, 22 Nov 2026 08:00:00 CET",
+            "Sun, 22 Nov 2026 08:00:00 +0000",
+            "Sun, 22 Nov 2026 08:00:00 GMT (a comment)",
+            " Sun, 22 Nov 2026 08:00:00 GMT",
+            "sun, 22 nov 2026 08:00:00 gmt",
+            "Mon, 22 Nov 2026 08:00:00 GMT",
+            "Sunday, 22-Nov-26 08:00:00 GMT",
+            "Sun, 99 Nov 2026 08:00:00 GMT",
+            "Sun, 22 Nov 99999999999999 08:00:00 GMT",
+        ] {
+            check(bad, None);
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     match Command::of(event) {
         Ok(command) => assert!(matches!(
             command.name(),
-            "decommission" | "nothing" | "pin" | "plan" | "rotate" | "status"
+            "decommission" | "mint" | "nothing" | "pin" | "plan" | "promote" | "rotate" | "status"
         )),
         Err(error) => {
             assert_eq!(error.class(), Class::Usage);

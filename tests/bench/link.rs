@@ -4,8 +4,9 @@
 //! `bench link` makes the namespaces and starts itself once more in the distant one, where the servers
 //! are; the contestants run in the near one.
 
+use crate::Failed;
 use crate::goals::Row;
-use crate::{Failed, peer, peers};
+use crate::peers::{peer, peers};
 use imprint_core::sealed::context_key;
 use imprint_e2e::{Machine, Programs, Ran, Site};
 use imprint_stack::{Options, Stack};

@@ -7,10 +7,12 @@ use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use zeroize::Zeroizing;
 
-type Read<T> = Result<T, &'static str>;
+/// What was read, or what is wrong with the answer: words that hold no part of it.
+pub type Read<T> = Result<T, &'static str>;
 
 /// What the service says of a role.
-pub(super) enum Role {
+pub enum Role {
+    /// They are there.
     Credentials(Credentials),
     /// Its `Code`, when that is not `Success`.
     NotReady(String),
@@ -44,7 +46,10 @@ fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zeroizing<String>>
 }
 
 /// The instance identity document.
-pub(super) fn document(body: &[u8]) -> Read<Facts> {
+///
+/// # Errors
+/// When it is none, or a part of it has a form that AWS never gives.
+pub fn document(body: &[u8]) -> Read<Facts> {
     let document: Document = serde_json::from_slice(body).map_err(|_| "is not an identity document")?;
     let account = document.account_id.len() == 12 && document.account_id.bytes().all(|b| b.is_ascii_digit());
     if !account {
@@ -76,12 +81,18 @@ fn is_image(id: &str) -> bool {
 }
 
 /// A text of any content.
-pub(super) fn text(body: &[u8]) -> Read<&str> {
+///
+/// # Errors
+/// When it is not UTF-8.
+pub fn text(body: &[u8]) -> Read<&str> {
     std::str::from_utf8(body).map_err(|_| "is not text")
 }
 
 /// One line of visible characters.
-pub(super) fn line(body: &[u8]) -> Read<&str> {
+///
+/// # Errors
+/// When it is anything else, or longer than 1024 bytes.
+pub fn line(body: &[u8]) -> Read<&str> {
     let line = text(body)?;
     let line = line.strip_suffix('\n').unwrap_or(line);
     if line.is_empty() || line.len() > 1024 || !line.bytes().all(|b| b.is_ascii_graphic()) {
@@ -92,7 +103,10 @@ pub(super) fn line(body: &[u8]) -> Read<&str> {
 
 /// The name of the role; `None` when the list is empty. It goes into a path, so it may hold nothing
 /// but what IAM allows.
-pub(super) fn role(body: &[u8]) -> Read<Option<&str>> {
+///
+/// # Errors
+/// When it holds anything else.
+pub fn role(body: &[u8]) -> Read<Option<&str>> {
     let list = text(body)?;
     let Some(name) = list.split('\n').next().filter(|_| !list.is_empty()) else { return Ok(None) };
     let known = |b: u8| b.is_ascii_alphanumeric() || b"+=,.@_-".contains(&b);
@@ -103,7 +117,10 @@ pub(super) fn role(body: &[u8]) -> Read<Option<&str>> {
 }
 
 /// A role's credentials.
-pub(super) fn credentials(body: &[u8]) -> Read<Role> {
+///
+/// # Errors
+/// When it is no such answer, or lacks a part of them.
+pub fn credentials(body: &[u8]) -> Read<Role> {
     let answer: Answer = serde_json::from_slice(body).map_err(|_| "is not a set of credentials")?;
     if answer.code.as_deref() != Some("Success") {
         let code: String = answer.code.unwrap_or_default();

@@ -1,26 +1,9 @@
 #!/usr/bin/env bash
-# curl alone, with its --aws-sigv4. The secret key stands on its command line for all to see.
+# curl alone.
 set -euo pipefail
 umask 077
-here=$(dirname "$0")
-imds=$AWS_EC2_METADATA_SERVICE_ENDPOINT
-
-session=$(curl -fsS -X PUT "$imds/latest/api/token" -H 'X-aws-ec2-metadata-token-ttl-seconds: 60')
-metadata() {
-    curl -fsS -H "X-aws-ec2-metadata-token: $session" "$imds/latest/meta-data/iam/security-credentials/$1"
-}
-credentials=$(metadata "$(metadata '')")
-user=$(jq -r '.AccessKeyId + ":" + .SecretAccessKey' <<<"$credentials")
-signed() { # signed SERVICE ARGUMENT...
-    curl -fsS --aws-sigv4 "aws:amz:$AWS_REGION:$1" -u "$user" \
-        -H "X-Amz-Security-Token: $(jq -r .Token <<<"$credentials")" "${@:2}"
-}
-
-sealed=$(signed s3 -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD' "${AWS_ENDPOINT_URL_S3:-$AWS_ENDPOINT_URL}/$BUCKET/$OBJECT")
-request=$(jq -c --argjson context "$(jq -c -f "$here/context.jq" <<<"$sealed")" \
-    '{CiphertextBlob: .ciphertext, EncryptionContext: $context}' <<<"$sealed")
-token=$(signed kms -H 'Content-Type: application/x-amz-json-1.1' -H 'X-Amz-Target: TrentService.Decrypt' \
-    -d "$request" "${AWS_ENDPOINT_URL_KMS:-$AWS_ENDPOINT_URL}/" | jq -er .Plaintext | base64 -d)
+# shellcheck source-path=SCRIPTDIR
+source "$(dirname "$0")/unsealed.sh"
 key=$(printf 'Authorization: Token token="%s"' "$token" | curl -fsS --cacert "$CONJUR_CA" -H @- \
     --data-urlencode "id=$HOST_ID" --data-urlencode 'annotations[authn/api-key]=true' \
     "$CONJUR/host_factories/hosts" | jq -er .api_key)
