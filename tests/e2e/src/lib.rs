@@ -14,6 +14,7 @@ pub use machine::Machine;
 
 use imprint_core::sealed::context_key;
 use imprint_stack::{Options, Stack};
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -57,6 +58,32 @@ pub struct Ran {
     pub wall: Duration,
 }
 
+thread_local! {
+    /// What programs said that were run by this thread.
+    static SAID: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Insists that of the site's secrets none stands in what this thread's programs have said so far, and none in a
+/// file of the site's folder, but in those that `may`.
+///
+/// # Panics
+/// When one does.
+#[track_caller]
+pub fn nothing_is_told(site: &Site, may: &dyn Fn(&Path) -> bool) {
+    let secrets = site.stack.secrets();
+    SAID.with_borrow(|said| {
+        for text in said {
+            assert!(
+                secrets.found_in(text.as_bytes()).is_none(),
+                "{:?} is told:\n{text}",
+                secrets.found_in(text.as_bytes())
+            );
+        }
+    });
+    let told = secrets.told_below(site.folder(), may).expect("the site's folder");
+    assert!(told.is_empty(), "files tell secrets: {told:?}");
+}
+
 impl Ran {
     /// Runs it to its end.
     ///
@@ -66,12 +93,25 @@ impl Ran {
     pub fn of(command: &mut Command) -> Self {
         let from = Instant::now();
         let Output { status, stdout, stderr } = command.output().expect("the program starts");
-        Self {
+        let ran = Self {
             code: status.code().unwrap_or(-1),
             out: String::from_utf8_lossy(&stdout).into_owned(),
             err: String::from_utf8_lossy(&stderr).into_owned(),
             wall: from.elapsed(),
-        }
+        };
+        SAID.with_borrow_mut(|said| said.extend([ran.out.clone(), ran.err.clone()]));
+        ran
+    }
+
+    /// The same, of one whose standard output is a secret: nobody looks for secrets in that.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn of_one_that_tells(command: &mut Command) -> Self {
+        let ran = Self::of(command);
+        SAID.with_borrow_mut(|said| said.retain(|text| *text != ran.out));
+        ran
     }
 
     /// Insists on this exit code.

@@ -78,7 +78,7 @@ impl Peers {
         let mut command = self.script("read_with_sdk.py");
         command.arg("--conf").arg(machine.path("etc/conjur.conf"));
         command.arg("--identity").arg(machine.path("etc/conjur.identity"));
-        Ran::of(command.arg(variable))
+        Ran::of_one_that_tells(command.arg(variable))
     }
 
     /// Ansible's lookup does.
@@ -88,6 +88,6 @@ impl Peers {
         command.arg("--conf").arg(machine.path("etc/conjur.conf"));
         command.arg("--identity").arg(machine.path("etc/conjur.identity"));
         command.arg("--cert").arg(machine.path("etc/conjur.pem"));
-        Ran::of(command.arg(variable))
+        Ran::of_one_that_tells(command.arg(variable))
     }
 }

@@ -73,7 +73,8 @@ fn what_another_tool_wrote_stays_and_is_named() {
 
 #[test]
 fn what_is_left_is_an_error_that_names_it() {
-    let (_site, machine) = enrolled();
+    let (site, machine) = enrolled();
+    site.may_tell("backup");
     fs::copy(machine.path("etc/conjur.identity"), machine.path("var/lib/imprint/backup")).unwrap();
     let ran = Ran::of(&mut machine.imprint(&["forget"])).expect(73);
     assert!(ran.err.contains("still there: ") && ran.err.contains("imprint/backup"), "{}", ran.err);

@@ -20,6 +20,8 @@ fn enrolled(site: &imprint_e2e::Site) -> Machine {
 #[test]
 fn a_shell_and_a_json_parser_read_what_the_identity_says() {
     let site = published();
+    site.may_tell("conjur.env");
+    site.may_tell("conjur.json");
     let machine = enrolled(&site);
     let (login, key) = machine.identity();
     let (url, pem) = (site.stack.conjur.url(), machine.path("etc/conjur.pem").display().to_string());
@@ -28,7 +30,10 @@ fn a_shell_and_a_json_parser_read_what_the_identity_says() {
         let mut shell = Command::new("sh");
         shell.env_clear().args(["-euc", script, "sh"]).arg(machine.path("etc/conjur.env"));
         let json = fs::read_to_string(machine.path("etc/conjur.json")).unwrap();
-        (Ran::of(&mut shell).expect(0).out, serde_json::from_str::<serde_json::Value>(&json).unwrap())
+        (
+            Ran::of_one_that_tells(&mut shell).expect(0).out,
+            serde_json::from_str::<serde_json::Value>(&json).unwrap(),
+        )
     };
     let expect = (
         format!("demo\n{url}\n{pem}\n{login}\n{key}\n"),
@@ -86,7 +91,8 @@ fn pythons_netrc_reads_every_edit() {
         let code =
             "import netrc, sys, json; n = netrc.netrc(sys.argv[1]); print(json.dumps([n.hosts, n.macros]))";
         let mut python = Command::new("python3");
-        let ran = Ran::of(python.args(["-c", code]).arg(machine.path("etc/conjur.identity"))).expect(0);
+        let ran = Ran::of_one_that_tells(python.args(["-c", code]).arg(machine.path("etc/conjur.identity")))
+            .expect(0);
         serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
     };
     for text in others {

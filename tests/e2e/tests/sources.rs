@@ -182,6 +182,8 @@ fn token(site: &Place) -> String {
 fn a_token_by_standard_input_file_and_credential() {
     let site = published();
     let token = token(&site);
+    site.may_tell("token");
+    site.may_tell("conjur-token");
     let path = site.folder().join("token");
     write(&path, 0o600, &format!("{token}\n"));
     site.stack.s3.clear_log();
@@ -217,6 +219,7 @@ fn a_token_by_standard_input_file_and_credential() {
 fn what_is_no_token_is_not_told() {
     let site = published();
     let machine = site.machine("web");
+    site.may_tell("token");
     let path = site.folder().join("token");
     write(&path, 0o600, &format!("X{}\n", token(&site)));
     let words = format!("file:{}", path.display());

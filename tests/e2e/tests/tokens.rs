@@ -21,6 +21,7 @@ fn list(site: &Site) -> String {
 #[test]
 fn a_token_by_hand_is_redeemed_listed_left_alone_and_revoked() {
     let site = published();
+    site.may_tell("token");
     let out = site.folder().join("token");
     let file = out.display().to_string();
     let ran = Ran::of(&mut create(&site, &["--any-address", "--out", &file])).expect(0);
@@ -74,7 +75,7 @@ fn what_agents_find_is_not_revoked_by_accident() {
 fn a_pipe_gets_the_token_and_nothing_else_and_a_terminal_nothing_at_all() {
     let site = site();
     let more = ["--any-address", "--out", "-"];
-    let ran = Ran::of(&mut create(&site, &more)).expect(0);
+    let ran = Ran::of_one_that_tells(&mut create(&site, &more)).expect(0);
     let token = site.stack.conjur.service().tokens("web/factory").remove(0).token;
     assert_eq!(ran.out, format!("{token}\n"));
     no_secret(&site, &[&ran.err]);
@@ -108,6 +109,7 @@ fn a_token_that_was_minted_elsewhere_is_published_kept_and_redeemed() {
 
     let conjur = site.stack.conjur.service();
     let token = conjur.add_token("web/factory", conjur.now() + 90 * 86_400, &[]).unwrap();
+    site.may_tell("given");
     let path = site.folder().join("given");
     imprint_e2e::write(&path, 0o600, &format!("{token}\n"));
     let words = ["publish", "--factory", "web/factory", "--token-from", "stdin", "--json"];

@@ -14,6 +14,7 @@ pub mod fault;
 pub mod imds;
 pub mod kms;
 pub mod s3;
+pub mod secrets;
 pub mod server;
 pub mod stack;
 

@@ -12,6 +12,7 @@ use crate::ec2::Ec2;
 use crate::imds::{Imds, Instance};
 use crate::kms::Kms;
 use crate::s3::S3;
+use crate::secrets::Secrets;
 use crate::server::Server;
 use bytes::Bytes;
 use jiff::SignedDuration;
@@ -131,7 +132,7 @@ impl Stack {
         let [rotator_key, reaper_key, minter_key] = [ROTATOR, REAPER, MINTER].map(&mut key_of);
         let mut secrets = BTreeMap::new();
         for layer in &options.layers {
-            let secret = format!("{layer}-{:016x}", fastrand::u64(..));
+            let secret = format!("{layer}-{:032x}", fastrand::u128(..));
             assert!(conjur.set_secret(&format!("{layer}/password"), secret.as_bytes()));
             secrets.insert(layer.clone(), secret);
         }
@@ -224,6 +225,16 @@ impl Stack {
     #[must_use]
     pub fn secret(&self, layer: &str) -> &str {
         self.secrets.get(layer).expect("a layer of this stack")
+    }
+
+    /// All that nobody may tell: tokens and keys of Conjur, the layers' secrets, keys and sessions of AWS, in every
+    /// form in which they could slip out.
+    #[must_use]
+    pub fn secrets(&self) -> Secrets {
+        let mut all = self.conjur.service().secrets();
+        all.extend(self.secrets.iter().map(|(layer, text)| (format!("the secret of {layer}"), text.clone())));
+        all.extend(self.credentials.secrets().into_iter().map(|text| ("a key of AWS".to_owned(), text)));
+        Secrets::new(all)
     }
 
     /// The name of the IAM role of a layer's instances.

@@ -280,6 +280,17 @@ impl Conjur {
         store.credentials.get(&store.id("host", host)).map(|found| found.api_key.clone())
     }
 
+    /// Every host factory token and every API key that there is, each with whose it is.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let store = self.store();
+        let tokens =
+            store.tokens.iter().map(|row| (format!("a token of {}", row.factory), row.token.clone()));
+        let keys =
+            store.credentials.iter().map(|(id, found)| (format!("the key of {id}"), found.api_key.clone()));
+        tokens.chain(keys).collect()
+    }
+
     /// The annotations of a host.
     #[must_use]
     pub fn annotations_of(&self, host: &str) -> BTreeMap<String, String> {
