@@ -15,6 +15,7 @@ mod disks;
 mod faults;
 mod files;
 mod journal;
+mod memory;
 
 use imprint_e2e::{Machine, Ran};
 use place::{no_secret, published};
