@@ -133,7 +133,11 @@ impl Classified for Error {
                 Errno::OPNOTSUPP => Some(
                     "this file system does not take it: set other paths in [files], or leave out selinux_label",
                 ),
-                _ => None,
+                Errno::FBIG => Some("files may not be that large here: see ulimit -f"),
+                Errno::ISDIR | Errno::NOTDIR => {
+                    Some("something else stands there: remove it, or set another path in [files]")
+                }
+                _ => Some("see the file system that it is on, and the kernel's log"),
             },
             Self::Directory { .. } => Some(
                 "set a path in [files] whose directory belongs to root (or this user) and is writable by nobody else",

@@ -75,6 +75,20 @@ impl Class {
         }
     }
 
+    /// What a person should do where the failure itself does not tell. `None` where it always does.
+    #[must_use]
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Absent => Some("see whether the rotator runs and publishes"),
+            Self::Protocol => Some("see what answers at this address: a proxy, a portal, another service"),
+            Self::Refused => {
+                Some("see the log of the server that refused, and what this host or role may do there")
+            }
+            Self::Transient => Some("it may pass by itself: if it does not, see the health of that service"),
+            Self::Bug | Self::Config | Self::Storage | Self::Tampered | Self::Usage => None,
+        }
+    }
+
     /// The name in logs, metrics and `--json` output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

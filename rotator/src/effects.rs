@@ -130,6 +130,7 @@ impl Classified for Error {
             Self::Role(error) => error.hint(),
             Self::SealedLogin(error) => error.hint(),
         }
+        .or_else(|| self.class().advice())
     }
 
     fn retry_after(&self) -> Option<Duration> {

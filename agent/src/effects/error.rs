@@ -90,7 +90,7 @@ impl Classified for Error {
             Self::NoMachineId => Some("run systemd-machine-id-setup, or leave [instance] id at ec2"),
             Self::Unsettled { source, .. } => source.hint(),
         }
-        .or_else(|| general(self.class()))
+        .or_else(|| self.class().advice())
     }
 
     fn retry_after(&self) -> Option<Duration> {
@@ -120,19 +120,6 @@ impl Classified for Error {
             Self::Unsettled { source, .. } => source.given_up(),
             Self::Aws(_) | Self::Conjur(_) | Self::Door(_) | Self::Imds(_) | Self::NoMachineId => self,
         }
-    }
-}
-
-/// What to do where the failure itself does not tell.
-const fn general(class: Class) -> Option<&'static str> {
-    match class {
-        Class::Absent => Some("see whether the rotator runs and publishes"),
-        Class::Bug | Class::Usage | Class::Storage | Class::Config | Class::Tampered => None,
-        Class::Protocol => Some("see what answers at this address: a proxy, a portal, another service"),
-        Class::Refused => {
-            Some("see the log of the server that refused, and what this host or role may do there")
-        }
-        Class::Transient => Some("it may pass by itself: if it does not, see the health of that service"),
     }
 }
 

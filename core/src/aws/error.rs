@@ -11,6 +11,9 @@ use std::time::Duration;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
+/// Stands for the code of an answer that has none.
+const NO_CODE: &str = "no error code";
+
 /// Why a call to AWS failed. `operation` is IAM's name of it, such as `s3:GetObject`; `resource` what
 /// it was asked of.
 #[derive(Debug, thiserror::Error)]
@@ -197,8 +200,7 @@ impl Error {
             let code = error.as_service_error().and_then(ProvideErrorMetadata::code);
             // A proxy's page, a truncated body: an error status without a code is named by itself.
             if code.is_some() || status >= 300 {
-                let code =
-                    code.unwrap_or("no error code").chars().filter(|c| !c.is_control()).take(64).collect();
+                let code = code.unwrap_or(NO_CODE).chars().filter(|c| !c.is_control()).take(64).collect();
                 return Self::Answered { operation, resource, code, status };
             }
         }
@@ -236,12 +238,15 @@ impl Classified for Error {
                 | "InternalError"
                 | "KMSInternalException"
                 | "DependencyTimeoutException"
+                | "KeyUnavailableException"
                 | "ServiceUnavailable"
                 | "RequestTimeout" => Class::Transient,
                 // A session that expired under way: the next run gets a new one.
                 "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Class::Transient,
-                _ if *status >= 500 || *status == 429 => Class::Transient,
+                _ if *status >= 500 || matches!(status, 408 | 429) => Class::Transient,
                 _ if *status < 400 => Class::Protocol,
+                // AWS never refuses without a code: something in between did, and nobody knows what it let through.
+                NO_CODE => Class::Protocol,
                 _ => Class::Refused,
             },
             // Waiting does not mend a certificate; a wrong clock has its own wait (see the agent's effects).
@@ -275,12 +280,15 @@ impl Classified for Error {
                 (_, "AccessDenied" | "AccessDeniedException") => Some(
                     "the role's policy, the key policy, the bucket policy or a VPC endpoint policy says no",
                 ),
-                (_, "NoSuchBucket" | "NotFoundException") => {
+                (_, "InvalidArnException" | "NoSuchBucket" | "NotFoundException") => {
                     Some("check bucket, key and region in the configuration")
                 }
-                (_, "PermanentRedirect" | "AuthorizationHeaderMalformed") => {
-                    Some("the bucket is in another region: set region in the configuration")
-                }
+                (
+                    _,
+                    "PermanentRedirect"
+                    | "AuthorizationHeaderMalformed"
+                    | "IllegalLocationConstraintException",
+                ) => Some("the bucket is in another region: set region in the configuration"),
                 (_, "DisabledException" | "KMSInvalidStateException") => {
                     Some("the KMS key is disabled or awaits deletion: enable it")
                 }
@@ -341,11 +349,16 @@ mod tests {
         check("s3:GetObject", "SlowDown", 503, Class::Transient);
         check("s3:GetObject", "no error code", 502, Class::Transient);
         check("s3:GetObject", "no error code", 302, Class::Protocol);
+        // Of a proxy in between.
+        check("s3:GetObject", "no error code", 408, Class::Transient);
+        check("s3:GetObject", "no error code", 403, Class::Protocol);
+        check("kms:Decrypt", "no error code", 400, Class::Protocol);
         check("s3:GetObject", "RequestTimeTooSkewed", 403, Class::Refused);
         check("kms:Decrypt", "AccessDeniedException", 400, Class::Refused);
         check("kms:Decrypt", "InvalidCiphertextException", 400, Class::Tampered);
         check("kms:Decrypt", "IncorrectKeyException", 400, Class::Tampered);
         check("kms:Decrypt", "ThrottlingException", 400, Class::Transient);
+        check("kms:Decrypt", "KeyUnavailableException", 400, Class::Transient);
         check("kms:Decrypt", "DisabledException", 400, Class::Refused);
         check("kms:Decrypt", "NotFoundException", 400, Class::Config);
         check("kms:Decrypt", "SomethingNew", 400, Class::Refused);

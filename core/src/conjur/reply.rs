@@ -76,6 +76,8 @@ impl Reply {
     /// When it is not.
     pub fn access_token(self) -> Result<AccessToken, Error> {
         let _: Signed = self.json()?;
+        // What is only passed over is not looked at, not even for that.
+        std::str::from_utf8(&self.text).map_err(|_| self.unexpected("is not text"))?;
         Ok(AccessToken::new(self.text))
     }
 
@@ -373,6 +375,9 @@ mod tests {
         refused(reply(200, "<html>SECRET").api_key(), "API key has 12 bytes");
         assert!(reply(200, r#"{"protected":"a","payload":"b","signature":"c"}"#).access_token().is_ok());
         refused(reply(200, r#"{"protected":"SECRET"}"#).access_token(), "not the JSON");
+        let mut strange = reply(200, r#"{"protected":"?","payload":"b","signature":"c"}"#);
+        strange.text[14] = 0xff;
+        refused(strange.access_token(), "is not text");
     }
 
     #[test]

@@ -10,6 +10,13 @@ pub enum FaultKind {
     Body(Bytes),
     /// The connection is closed in good order (FIN) before the service sees the request.
     Close,
+    /// The service answers, and its reply, head and body, breaks off after so many bytes.
+    Cut {
+        /// Bytes that are written; the head counts.
+        kept: usize,
+        /// What becomes of the connection.
+        then: Then,
+    },
     /// The answer comes after this time.
     Delay(Duration),
     /// The service answers, and its reply trickles: `chunk` bytes, then `pause`, and so on.
@@ -18,6 +25,14 @@ pub enum FaultKind {
         chunk: usize,
         /// Time between two writes.
         pause: Duration,
+    },
+    /// The service does not see the request: these bytes are written, and then the others again and again, until
+    /// the client leaves.
+    Endless {
+        /// Such as the head of a reply.
+        first: Bytes,
+        /// Such as a header, or a piece of a body; at least one byte.
+        again: Bytes,
     },
     /// The request is read and never answered.
     Hang,
@@ -30,6 +45,8 @@ pub enum FaultKind {
     Raw(Bytes),
     /// The connection is reset (RST) before the service sees the request.
     Reset,
+    /// The service answers, and what is made of its reply is written instead; then the connection is closed.
+    Rewritten(fn(&http::Response<Bytes>) -> Bytes),
     /// This reply is sent; the service does not see the request.
     Status {
         /// HTTP status.
@@ -41,6 +58,17 @@ pub enum FaultKind {
     },
     /// The service answers with its full content-length, but the body ends after so many bytes.
     Truncate(usize),
+}
+
+/// What becomes of a connection whose reply broke off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Then {
+    /// FIN, in good order.
+    Close,
+    /// RST.
+    Reset,
+    /// It stays open, and nothing more comes.
+    Silence,
 }
 
 /// One fault: it waits for a request of its name, then strikes as often as it was told.

@@ -71,7 +71,11 @@ impl Error {
 pub fn failure(code: &str) -> FaultKind {
     let own = matches!(
         code,
-        "DependencyTimeoutException" | "InternalFailure" | "KMSInternalException" | "ServiceUnavailable"
+        "DependencyTimeoutException"
+            | "InternalFailure"
+            | "KMSInternalException"
+            | "KeyUnavailableException"
+            | "ServiceUnavailable"
     );
     FaultKind::Status {
         code: if own { 500 } else { 400 },

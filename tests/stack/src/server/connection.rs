@@ -1,7 +1,7 @@
 //! One connection: HTTP by hyper, and the ways to end it that HTTP does not know.
 
 use super::{BODY_LIMIT, Logged, Request, Response, Service, Shared};
-use crate::fault::FaultKind;
+use crate::fault::{FaultKind, Then};
 use crate::hold;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, header};
@@ -25,8 +25,12 @@ enum Ending {
     Close,
     /// RST.
     Reset,
+    /// These bytes, and then the others until the client leaves.
+    Endless { first: Bytes, again: Bytes },
+    /// These bytes at once.
+    Raw { bytes: Bytes, then: Then },
     /// These bytes, so many at a time, with a pause between; then FIN.
-    Raw { bytes: Bytes, chunk: usize, pause: Duration },
+    Trickle { bytes: Bytes, chunk: usize, pause: Duration },
 }
 
 /// The service gave no reply; the connection's [`Ending`] says what happens instead.
@@ -113,16 +117,37 @@ impl<S: Service> Connection<S> {
         }
         let mut socket = http.into_parts().io.into_inner();
         let ending = hold(&ending).take();
-        match ending {
-            Some(Ending::Reset) => {
-                // Dropping a socket with zero linger sends RST.
-                drop(socket.tcp().set_zero_linger());
-                return;
+        let then = match ending {
+            Some(Ending::Endless { first, again }) => {
+                if write(&mut socket, &first).await {
+                    while write(&mut socket, &again).await {}
+                }
+                Then::Close
             }
-            Some(Ending::Raw { bytes, chunk, pause }) => trickle(&mut socket, &bytes, chunk, pause).await,
-            Some(Ending::Close) | None => {}
+            Some(Ending::Raw { bytes, then }) => {
+                write(&mut socket, &bytes).await;
+                then
+            }
+            Some(Ending::Reset) => Then::Reset,
+            Some(Ending::Trickle { bytes, chunk, pause }) => {
+                trickle(&mut socket, &bytes, chunk, pause).await;
+                Then::Close
+            }
+            Some(Ending::Close) | None => Then::Close,
+        };
+        match then {
+            Then::Close => drop(socket.shutdown().await),
+            // Dropping a socket with zero linger sends RST.
+            Then::Reset => drop(socket.tcp().set_zero_linger()),
+            Then::Silence => {
+                // Until the client leaves, or the server is told to cut.
+                let mut nobody = tokio::io::sink();
+                tokio::select! {
+                    _ = cut.changed() => {}
+                    _ = tokio::io::copy(&mut socket, &mut nobody) => {}
+                }
+            }
         }
-        drop(socket.shutdown().await);
     }
 }
 
@@ -132,10 +157,15 @@ async fn trickle(socket: &mut impl Socket, bytes: &[u8], chunk: usize, pause: Du
         if n > 0 {
             tokio::time::sleep(pause).await;
         }
-        if socket.write_all(piece).await.is_err() || socket.flush().await.is_err() {
+        if !write(socket, piece).await {
             return;
         }
     }
+}
+
+/// Writes it all; whether the client was there to take it.
+async fn write(socket: &mut impl Socket, bytes: &[u8]) -> bool {
+    socket.write_all(bytes).await.is_ok() && socket.flush().await.is_ok()
 }
 
 impl<S: Service> Shared<S> {
@@ -182,6 +212,10 @@ impl<S: Service> Shared<S> {
                 log(None);
                 return Err(Ending::Close);
             }
+            Some(FaultKind::Endless { first, again }) => {
+                log(None);
+                return Err(Ending::Endless { first: first.clone(), again: again.clone() });
+            }
             Some(FaultKind::Hang) => {
                 log(None);
                 return std::future::pending().await;
@@ -193,7 +227,7 @@ impl<S: Service> Shared<S> {
             }
             Some(FaultKind::Raw(bytes)) => {
                 log(None);
-                return Err(Ending::Raw { bytes: bytes.clone(), chunk: usize::MAX, pause: Duration::ZERO });
+                return Err(Ending::Raw { bytes: bytes.clone(), then: Then::Close });
             }
             Some(FaultKind::Reset) => {
                 log(None);
@@ -205,7 +239,12 @@ impl<S: Service> Shared<S> {
             }
             Some(FaultKind::Delay(time)) => tokio::time::sleep(*time).await,
             Some(
-                FaultKind::Body(_) | FaultKind::Drip { .. } | FaultKind::LostReply | FaultKind::Truncate(_),
+                FaultKind::Body(_)
+                | FaultKind::Cut { .. }
+                | FaultKind::Drip { .. }
+                | FaultKind::LostReply
+                | FaultKind::Rewritten(_)
+                | FaultKind::Truncate(_),
             )
             | None => {}
         }
@@ -223,22 +262,32 @@ impl<S: Service> Shared<S> {
                 head.headers.remove(header::CONTENT_LENGTH);
                 Ok(Response::from_parts(head, body))
             }
+            Some(FaultKind::Cut { kept, then }) => {
+                log(Some(status));
+                let mut bytes = wire(&reply, usize::MAX);
+                bytes.truncate(kept);
+                Err(Ending::Raw { bytes, then })
+            }
             Some(FaultKind::Drip { chunk, pause }) => {
                 log(Some(status));
-                Err(Ending::Raw { bytes: wire(&reply, usize::MAX), chunk, pause })
+                Err(Ending::Trickle { bytes: wire(&reply, usize::MAX), chunk, pause })
             }
             Some(FaultKind::LostReply) => {
                 log(None);
                 Err(Ending::Reset)
             }
+            Some(FaultKind::Rewritten(into)) => {
+                log(Some(status));
+                Err(Ending::Raw { bytes: into(&reply), then: Then::Close })
+            }
             Some(FaultKind::Truncate(kept)) => {
                 log(Some(status));
-                let bytes = wire(&reply, kept);
-                Err(Ending::Raw { bytes, chunk: usize::MAX, pause: Duration::ZERO })
+                Err(Ending::Raw { bytes: wire(&reply, kept), then: Then::Close })
             }
             Some(
                 FaultKind::Close
                 | FaultKind::Delay(_)
+                | FaultKind::Endless { .. }
                 | FaultKind::Hang
                 | FaultKind::Overtaken
                 | FaultKind::Raw(_)

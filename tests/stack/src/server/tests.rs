@@ -1,6 +1,7 @@
 //! Each way to break, over real sockets, with and without TLS.
 
 use super::*;
+use crate::fault::Then;
 use rustls::pki_types::{CertificateDer, ServerName};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -125,6 +126,46 @@ fn a_drip_arrives_whole() {
         kind,
         Seen { starts: OK, ends: "\r\n\r\nhello world", broke: None, status: Some(200), served: true },
     );
+}
+
+#[test]
+fn a_reply_breaks_off_in_its_head_or_its_body() {
+    let cut = |kept, then| FaultKind::Cut { kept, then };
+    let seen = |ends, broke| Seen { starts: OK, ends, broke, status: Some(200), served: true };
+    check(cut(20, Then::Close), seen("\r\nx-s", None));
+    check(cut(20, Then::Reset), seen("\r\nx-s", Some(ErrorKind::ConnectionReset)));
+    check(cut(usize::MAX, Then::Close), seen("\r\n\r\nhello world", None));
+
+    let server = echo();
+    server.inject(Fault::on("a", cut(20, Then::Silence)));
+    let mut socket = connect(&server);
+    send(&mut socket, "/a", "");
+    socket.read_exact(&mut [0; 20]).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    assert_eq!(socket.read(&mut [0; 1]).unwrap_err().kind(), ErrorKind::WouldBlock);
+}
+
+#[test]
+fn a_reply_is_rewritten() {
+    let kind = FaultKind::Rewritten(|reply| {
+        Bytes::from(format!("HTTP/1.0 200 OK\r\n\r\n{} bytes", reply.body().len()))
+    });
+    let starts = "HTTP/1.0 200 OK\r\n";
+    check(kind, Seen { starts, ends: "\r\n\r\n11 bytes", broke: None, status: Some(200), served: true });
+}
+
+#[test]
+fn what_is_endless_ends_with_its_client() {
+    let server = echo();
+    let (first, again) = (Bytes::from_static(b"HTTP/1.1 200 OK\r\n"), Bytes::from_static(b"a: b\r\n"));
+    server.inject(Fault::on("a", FaultKind::Endless { first, again }));
+    let mut socket = connect(&server);
+    send(&mut socket, "/a", "");
+    let mut seen = vec![0; 1 << 20];
+    socket.read_exact(&mut seen).unwrap();
+    assert!(seen.starts_with(b"HTTP/1.1 200 OK\r\na: b\r\na: b\r\n"));
+    drop(socket);
+    assert!(exchange(&server, "other").0.ends_with("other"));
 }
 
 #[test]
