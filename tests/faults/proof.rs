@@ -1,15 +1,14 @@
-//! The table of what was tried and what held, where `IMPRINT_PROOF_DIR` names a directory.
+//! The table of what was tried and what held, for the report of `make proof`.
 
 use crate::list;
 use imprint_e2e::peers::aloud;
-use serde_json::{Value, json};
+use imprint_proof::{Figure, NotTried, Suite};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// By number: how many were tried, and how many held.
-static TRIED: Mutex<BTreeMap<String, (usize, usize)>> = Mutex::new(BTreeMap::new());
+static TRIED: Mutex<BTreeMap<String, (u64, u64)>> = Mutex::new(BTreeMap::new());
 static SINCE: Mutex<Option<Instant>> = Mutex::new(None);
 
 /// One more was tried.
@@ -17,7 +16,7 @@ pub fn add(id: &str, held: bool) {
     let mut tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
     let (all, good) = tried.entry(id.to_owned()).or_default();
     *all += 1;
-    *good += usize::from(held);
+    *good += u64::from(held);
 }
 
 /// The time from here on is what the suite takes.
@@ -25,33 +24,32 @@ pub fn begin() {
     SINCE.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
 }
 
-/// Writes what is known by now; the last section to end writes all of it.
+/// Writes what is known by now; the last test to end writes all of it.
 pub fn write() {
-    let Some(folder) = std::env::var_os("IMPRINT_PROOF_DIR") else { return };
     let tried = TRIED.lock().unwrap_or_else(PoisonError::into_inner);
-    let rows: Vec<Value> = tried.iter().map(|(id, (tried, held))| told(id, *tried, *held)).collect();
-    let sum = |of: fn(&(usize, usize)) -> usize| tried.values().map(of).sum::<usize>();
-    let (all, held) = (sum(|(tried, _)| *tried), sum(|(_, held)| *held));
+    let mut suite = Suite::named("faults");
+    for (id, (all, held)) in &*tried {
+        let name = list::words(id).map_or_else(|| id.clone(), |words| format!("{id} {words}"));
+        suite.row(name, *all, *held, list::elsewhere(id));
+    }
     let since = *SINCE.lock().unwrap_or_else(PoisonError::into_inner);
-    let wall = since.map_or(0.0, |since| since.elapsed().as_secs_f64());
-    let figures = json!([
-        {"name": "rows tried", "measured": all, "goal": "at least 120", "reached": all >= 120},
-        {"name": "seconds from the first to the last", "measured": wall.round(), "goal": "about 90 on two idle cores", "reached": wall <= 90.0},
-    ]);
-    let not_tried: Vec<Value> = list::not_tried()
-        .map(|(id, words, why)| json!({"name": format!("{id} {words}"), "why": why}))
-        .collect();
-    let proof = json!({
-        "suite": "faults", "tried": all, "held": held, "rows": rows, "figures": figures, "not_tried": not_tried,
-    });
-    let file = Path::new(&folder).join("faults.json");
-    let written =
-        std::fs::create_dir_all(&folder).and_then(|()| std::fs::write(&file, format!("{proof:#}\n")));
-    written.unwrap_or_else(|error| aloud(&format!("{} cannot be written: {error}", file.display())));
-}
-
-fn told(id: &str, tried: usize, held: usize) -> Value {
-    let name = list::words(id).map_or_else(|| id.to_owned(), |words| format!("{id} {words}"));
-    let note = list::elsewhere(id);
-    json!({"name": name, "tried": tried, "held": held, "note": note})
+    let seconds = since.map(|since| since.elapsed().as_secs());
+    let figure = |name: &str, measured: String, goal: &str, reached| Figure {
+        name: name.to_owned(),
+        measured,
+        goal: goal.to_owned(),
+        reached,
+    };
+    suite.figures = vec![
+        figure("cases", suite.tried.to_string(), "at least 120", Some(suite.tried >= 120)),
+        figure(
+            "seconds, beside all else that was run",
+            seconds.unwrap_or_default().to_string(),
+            "90 on two idle cores",
+            seconds.map(|seconds| seconds <= 90),
+        ),
+    ];
+    suite.not_tried =
+        list::not_tried().map(|(id, words, why)| NotTried { name: format!("{id} {words}"), why }).collect();
+    suite.write().unwrap_or_else(|error| aloud(&format!("the table of faults cannot be written: {error}")));
 }

@@ -24,7 +24,7 @@ pub const STAGES: [Stage; 4] = [
     Stage {
         target: "test",
         shows: "Every test that needs no root: libraries, contract, programs against real servers, peers.",
-        suites: &[],
+        suites: &["faults"],
     },
     Stage {
         target: "test-root",
