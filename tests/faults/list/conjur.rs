@@ -302,7 +302,7 @@ pub const LIST: &[Entry] = &[
             ),
         ],
     ),
-    ("L125", "a wave within a second", &[Elsewhere(&["a_fleet_is_enrolled_whatever_its_window"])]),
+    ("L125", "a wave within a second", &[Elsewhere(&["a_small_fleet_holds_the_bounds_of_the_large_one"])]),
     (
         "L126",
         "a wave, and one in a hundred fails",
@@ -312,7 +312,7 @@ pub const LIST: &[Entry] = &[
         "L127",
         "Conjur is away in the middle",
         &[Elsewhere(&[
-            "a_pushback_is_answered_within_the_widening_window",
+            "a_pushback_is_answered_in_the_next_window",
             "a_wave_is_enrolled_through_what_each_server_does_wrong",
         ])],
     ),
