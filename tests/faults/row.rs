@@ -161,12 +161,6 @@ impl Row {
         Self { or: codes, ..self.ends(codes[0], "") }
     }
 
-    /// These codes are as good.
-    pub fn or(mut self, codes: &'static [i32]) -> Self {
-        self.or = codes;
-        self
-    }
-
     /// It is repeated until the deadline, and then ends with this code; nothing is written.
     pub fn repeats(mut self, code: i32, say: &str) -> Self {
         (self.within, self.usual) = (NEAR, REPEATED);

@@ -56,7 +56,17 @@ pub const LIST: &[Entry] = &[
             ]),
         ],
     ),
-    ("B19", "replies that drip, or never end", &[Rows, Elsewhere(&["an_endless_answer_of_aws_is_cut_off"])]),
+    (
+        "B19",
+        "replies that drip, or never end",
+        &[
+            Rows,
+            Elsewhere(&["an_endless_answer_of_aws_is_cut_off"]),
+            NotTried(
+                "interim replies (100) without end: the agent was seen once to outlive its deadline by them on a busy machine, which is not mended yet",
+            ),
+        ],
+    ),
     ("B20", "connections that break, frames that lie", &[Rows]),
     (
         "B21",
