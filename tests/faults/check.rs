@@ -1,6 +1,5 @@
 //! The judge of a row: one world, one run, every oracle.
 
-use crate::place::secrets;
 use crate::row::{Left, MARK, Row, Run};
 use crate::world::World;
 use imprint_e2e::Ran;
@@ -179,12 +178,13 @@ fn object(world: &World, before: &Before, row: &Row) -> Vec<String> {
 
 /// Secrets, or parts of a fault's body, in these texts or in any file but the identity.
 pub fn leaks(world: &World, texts: &[&str]) -> Vec<String> {
-    let (mut wrong, mut secrets) = (Vec::new(), secrets(&world.site));
+    let mut wrong = Vec::new();
     // A key that died on the way is one too.
-    secrets.extend(world.keys.iter().cloned());
+    let dead = world.keys.iter().map(|key| ("a key that died".to_owned(), key.clone()));
+    let secrets = world.site.stack.secrets().and(dead);
     let mut search = |what: &str, text: &str| {
-        if secrets.iter().any(|secret| text.contains(secret.as_str())) {
-            wrong.push(format!("{what} has a secret"));
+        if let Some(found) = secrets.found_in(text.as_bytes()) {
+            wrong.push(format!("{what} has {found}"));
         }
         if text.contains(MARK) {
             wrong.push(format!("{what} has a part of a server's answer"));

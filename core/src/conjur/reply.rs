@@ -60,8 +60,10 @@ impl Reply {
     /// # Errors
     /// When it is not.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        // serde's own words may quote the body.
-        serde_json::from_slice(&self.text).map_err(|e| {
+        // What serde only passes over it does not look at, not even for that.
+        let text = std::str::from_utf8(&self.text).map_err(|_| self.unexpected("is not text"))?;
+        // Its own words may quote the body.
+        serde_json::from_str(text).map_err(|e| {
             self.unexpected(format!(
                 "is not the JSON it should be (line {}, column {})",
                 e.line(),
@@ -76,8 +78,6 @@ impl Reply {
     /// When it is not.
     pub fn access_token(self) -> Result<AccessToken, Error> {
         let _: Signed = self.json()?;
-        // What is only passed over is not looked at, not even for that.
-        std::str::from_utf8(&self.text).map_err(|_| self.unexpected("is not text"))?;
         Ok(AccessToken::new(self.text))
     }
 

@@ -4,8 +4,8 @@
 use imprint_core::sealed::context_key;
 use imprint_e2e::{Programs, Site};
 use imprint_stack::{Options, Stack};
-use std::cell::RefCell;
 use std::ops::Deref;
+use std::sync::{Mutex, PoisonError};
 use tempfile::TempDir;
 
 /// A site whose folder goes with it. When it goes, what its programs said and what lies in the folder is searched
@@ -13,14 +13,14 @@ use tempfile::TempDir;
 pub struct Place {
     pub site: Site,
     _folder: TempDir,
-    may_tell: RefCell<Vec<String>>,
+    may_tell: Mutex<Vec<String>>,
 }
 
 impl Place {
     /// Files of this name may hold a secret in this place.
     #[allow(dead_code, reason = "some of the programs of tests have no such file")]
     pub fn may_tell(&self, name: &str) {
-        self.may_tell.borrow_mut().push(name.to_owned());
+        self.may_tell.lock().unwrap_or_else(PoisonError::into_inner).push(name.to_owned());
     }
 }
 
@@ -33,7 +33,7 @@ impl Drop for Place {
         if std::thread::panicking() {
             return;
         }
-        let may_tell = self.may_tell.borrow();
+        let may_tell = self.may_tell.lock().unwrap_or_else(PoisonError::into_inner);
         imprint_e2e::nothing_is_told(&self.site, &|path| {
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             HOLD_SECRETS.contains(&name) || may_tell.iter().any(|may| may == name)
@@ -69,11 +69,7 @@ pub fn site() -> Place {
 pub fn site_of(layers: Vec<String>) -> Place {
     let folder = folder();
     let stack = Stack::start(Options { layers, ..Options::new(context_key::HOST_FACTORY) });
-    Place {
-        site: Site::with(folder.path(), programs(), stack),
-        _folder: folder,
-        may_tell: RefCell::default(),
-    }
+    Place { site: Site::with(folder.path(), programs(), stack), _folder: folder, may_tell: Mutex::default() }
 }
 
 /// The usual site with a token published for each layer.

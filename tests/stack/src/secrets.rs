@@ -30,6 +30,13 @@ impl Secrets {
         Self(secrets.into_iter().flat_map(|(name, text)| forms(&name, text.as_bytes())).collect())
     }
 
+    /// And these.
+    #[must_use]
+    pub fn and(mut self, more: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.0.extend(Self::new(more).0);
+        self
+    }
+
     /// Which of them stands in these bytes, and in which form.
     #[must_use]
     pub fn found_in(&self, bytes: &[u8]) -> Option<&str> {
