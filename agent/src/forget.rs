@@ -15,6 +15,7 @@ use crate::state::{self, Found};
 use crate::step::OnDisk;
 use crate::store::{self, Disk};
 use imprint_core::{Class, Classified};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -230,8 +231,9 @@ fn left(config: &Config, left_alone: &[PathBuf]) -> Result<Vec<PathBuf>, Error> 
     Ok(left)
 }
 
+/// What cannot be looked at may well be there: only the word that it is not counts.
 fn is_there(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+    path.symlink_metadata().map_or_else(|e| e.kind() != ErrorKind::NotFound, |_| true)
 }
 
 fn shown(paths: &[PathBuf]) -> String {

@@ -78,14 +78,15 @@ impl Lock {
         let mut file = prepare(directory, &path)?;
         let start = Instant::now();
         loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // An interruption is no holder: `forget` asks once, and would take it for one.
+            match retry_on_intr(|| flock(&file, FlockOperation::NonBlockingLockExclusive)) {
                 Ok(()) if is_in_place(&file, &path)? => return Ok(Self { _held: file }),
                 // Whoever held it removed it: the next one would make another, and hold that.
                 Ok(()) => {
                     file = prepare(directory, &path)?;
                     continue;
                 }
-                Err(Errno::WOULDBLOCK | Errno::INTR) => {}
+                Err(Errno::WOULDBLOCK) => {}
                 Err(errno) => return Err(call("cannot lock", &path)(errno).into()),
             }
             let left = within.saturating_sub(start.elapsed());
