@@ -1,4 +1,5 @@
-//! What the log of a stage tells of its tests: the words of cargo, of Python's unittest, of `make fuzz`.
+//! What the log of a stage tells of its tests: the words of cargo, of Python's unittest, of `make fuzz` and of
+//! `make boot-test`.
 
 use imprint_proof::Row;
 
@@ -10,7 +11,7 @@ pub fn rows(log: &str) -> Vec<Row> {
         let line = line.trim();
         if let Some(name) = running(line) {
             program = name;
-        } else if let Some(row) = cargo(line, &program).or_else(|| fuzz(line)) {
+        } else if let Some(row) = cargo(line, &program).or_else(|| fuzz(line)).or_else(|| boots(line)) {
             rows.push(row);
         } else if let Some(ran) = unittest(line) {
             rows.push(Row { name: "tests in Python".to_owned(), tried: ran, held: ran, note: String::new() });
@@ -68,6 +69,14 @@ fn fuzz(line: &str) -> Option<Row> {
     Some(Row { name: format!("inputs to {target}"), tried: inputs, held: inputs, note })
 }
 
+/// `24 passed, 0 failed, in 184 s`
+fn boots(line: &str) -> Option<Row> {
+    let (passed, rest) = line.split_once(" passed, ")?;
+    let (failed, _) = rest.split_once(" failed, in ")?;
+    let (passed, failed) = (passed.parse::<u64>().ok()?, failed.parse::<u64>().ok()?);
+    Some(Row { name: "boots".to_owned(), tried: passed + failed, held: passed, note: String::new() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,6 +110,7 @@ mod tests {
             "fuzz netrc: 123 inputs in 20 s, 51 places of the code reached",
             &[("inputs to netrc", 123, 123, "51 places of the code reached")],
         );
+        check("23 passed, 1 failed, in 184 s", &[("boots", 24, 23, "")]);
         check("fuzz netrc failed; the input is in fuzz/artifacts/netrc", &[]);
     }
 }

@@ -20,7 +20,7 @@ pub struct Stage {
 }
 
 /// What the report is made of, in the order in which it is run: what others need first.
-pub const STAGES: [Stage; 4] = [
+pub const STAGES: [Stage; 8] = [
     Stage {
         target: "test",
         shows: "Every test that needs no root: libraries, contract, programs against real servers, peers.",
@@ -35,6 +35,26 @@ pub const STAGES: [Stage; 4] = [
         target: "crash",
         shows: "Both programs killed at every system call that can matter, each of these failing, and the power lost at every change of the disk.",
         suites: &["crash", "power-loss"],
+    },
+    Stage {
+        target: "fleet",
+        shows: "100,000 boots in virtual time, with wrong windows, an outage and a restored Conjur.",
+        suites: &["fleet"],
+    },
+    Stage {
+        target: "fuzz",
+        shows: "Every parser of bytes from outside, with inputs that a fuzzer makes.",
+        suites: &[],
+    },
+    Stage {
+        target: "boot-test",
+        shows: "Packages booted with the real systemd and cloud-init; no secret in journal, console or disk.",
+        suites: &[],
+    },
+    Stage {
+        target: "terraform-test",
+        shows: "The module planned, scanned, and applied where IAM is enforced; no secret in state or plan.",
+        suites: &[],
     },
     Stage {
         target: "bench",
