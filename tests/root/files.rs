@@ -47,6 +47,7 @@ fn a_label_is_carried_over_and_a_new_file_gets_the_configured_one() {
 #[ignore = "needs root: make test-root"]
 fn a_read_only_etc_moves_all_files_until_it_can_be_written_again() {
     let site = published();
+    site.may_tell("conjur.env");
     let machine = site.machine("web");
     let run = machine.path("run");
     fs::create_dir(&run).unwrap();
