@@ -84,7 +84,11 @@ fn summary(proof: &Proof, file: &Path) -> Result<ExitCode, Failed> {
         proof.machine,
         proof.verdict()
     ))];
-    blocks.extend(proof.summary());
+    // Within a file that has headings of its own.
+    blocks.extend(proof.summary().into_iter().map(|block| match block {
+        page::Block::Heading(level, words) => page::Block::Heading(level + 1, words),
+        other => other,
+    }));
     let [begin, end] = MARKS;
     fs::write(file, format!("{before}{begin}\n{}\n{end}{after}", page::markdown(&blocks)))?;
     Ok(ExitCode::SUCCESS)

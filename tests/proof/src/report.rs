@@ -154,7 +154,13 @@ impl Proof {
         } else {
             format!("Not everything held: {}.", faults.join("; "))
         };
-        format!("{held}{whole} It took {} min {} s.", took / 60, took % 60)
+        let figures = self.suites.iter().flat_map(|suite| &suite.figures);
+        let missed = figures.clone().filter(|figure| figure.reached == Some(false)).count();
+        let missed = match missed {
+            0 => String::new(),
+            missed => format!(" Of {} figures {missed} did not reach their goal.", figures.count()),
+        };
+        format!("{held}{missed}{whole} It took {} min {} s.", took / 60, took % 60)
     }
 }
 
@@ -196,6 +202,13 @@ mod tests {
             assert!(proof.verdict().contains(said), "{}", proof.verdict());
         };
         check(&|_| {}, 0, "Everything that was tried held. It took");
+        let missed =
+            Figure { name: "requests".into(), measured: "2".into(), goal: "1".into(), reached: Some(false) };
+        check(
+            &|p| p.suites[0].figures.push(missed.clone()),
+            0,
+            "held. Of 1 figures 1 did not reach their goal.",
+        );
         check(&|p| p.stages[0].code = Some(2), 1, "`make test` failed; its log is `test.log`");
         check(&|p| p.stages[0].code = None, 1, "`make test` failed");
         check(&|p| drop(p.suites.pop()), 1, "left no result");
