@@ -220,7 +220,8 @@ fn doubled(attempt: u32, most: Duration) -> Duration {
 /// Windows are counted from the start of the run, not from now: the hosts of one wave started together, so all
 /// of them then end together. Whoever is pushed back comes after the window in which that was, since those
 /// whose turn it is have more than Conjur can do, and before the next one ends. After the widest window, or a
-/// server that was away for long, the next try lies within a part of the run's age. No window ends later than a tenth of the run before the deadline.
+/// server that was away for long, the next try lies within a part of the run's age. No window ends later than a
+/// tenth of the run before the deadline.
 fn pushed_back(window: Duration, seen: &Seen, asked: Option<Duration>, drawn: f64) -> Duration {
     let end = |pushbacks| {
         let wide = window.max(NARROWEST).saturating_mul(WIDENS.saturating_pow(pushbacks));
